@@ -39,11 +39,13 @@ static inline uint16_t bt_f32_to_f16(float f)
 	uint32_t u = bt_bits_from_float(f), sign = u >> 16 & 0x8000, abs = u & 0x7FFFFFFF;
 	if (abs > 0x7F800000) return (uint16_t)(sign | 0x7E00);  /* NaN */
 	if (abs >= 0x47800000) return (uint16_t)(sign | 0x7C00); /* 65536 and above, infinity */
-	if (abs < 0x38800000) { /* below 2^-14: adding 0.5 lets the float adder round at the last bit of the subnormal */
+	if (abs < 0x38800000) {
+		/* below 2^-14: adding 0.5 lets the float adder round at the last bit of the subnormal */
 		float r = bt_float_from_bits(abs) + 0.5f;
 		return (uint16_t)(sign | (bt_bits_from_float(r) - 0x3F000000));
 	}
-	uint32_t r = abs + 0xC8000FFF + (abs >> 13 & 1); /* rebias by -112, round to nearest even; may carry to infinity */
+	/* rebias by -112, round to nearest even; may carry to infinity */
+	uint32_t r = abs + 0xC8000FFF + (abs >> 13 & 1);
 	return (uint16_t)(sign | r >> 13);
 }
 

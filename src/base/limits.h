@@ -8,33 +8,33 @@
 #include <stddef.h>
 
 /* GGUF */
-#define BT_LIMIT_GGUF_KEYS 65536         /* metadata keys in one file */
-#define BT_LIMIT_GGUF_TENSORS 65536      /* tensors in one file; the largest published models have some 3,000 */
-#define BT_LIMIT_GGUF_NAME 255           /* bytes of a key or a tensor's name */
-#define BT_LIMIT_GGUF_ARRAY_DEPTH 1      /* arrays of arrays are refused: no published key uses them */
-#define BT_LIMIT_GGUF_SPLITS 1024        /* files of a split model */
+#define BT_LIMIT_GGUF_KEYS        65536 /* metadata keys in one file */
+#define BT_LIMIT_GGUF_TENSORS     65536 /* tensors in one file; the largest published models have some 3,000 */
+#define BT_LIMIT_GGUF_NAME        255   /* bytes of a key or a tensor's name */
+#define BT_LIMIT_GGUF_ARRAY_DEPTH 1     /* arrays of arrays are refused: no published key uses them */
+#define BT_LIMIT_GGUF_SPLITS      1024  /* files of a split model */
 
 /* Models */
-#define BT_LIMIT_LAYERS 1024
+#define BT_LIMIT_LAYERS  1024
 #define BT_LIMIT_EXPERTS 4096
-#define BT_LIMIT_WIDTH (1u << 20)        /* embedding, feed-forward or head widths */
-#define BT_LIMIT_VOCAB (1u << 22)
-#define BT_LIMIT_CONTEXT (1u << 26)      /* tokens in one sequence */
-#define BT_LIMIT_BATCH 65536             /* tokens in one call of eval */
-#define BT_LIMIT_SEQS 4096               /* sequences in a session */
+#define BT_LIMIT_WIDTH   (1u << 20) /* embedding, feed-forward or head widths */
+#define BT_LIMIT_VOCAB   (1u << 22)
+#define BT_LIMIT_CONTEXT (1u << 26) /* tokens in one sequence */
+#define BT_LIMIT_BATCH   65536      /* tokens in one call of eval */
+#define BT_LIMIT_SEQS    4096       /* sequences in a session */
 #define BT_LIMIT_THREADS 512
 
 /* Text */
-#define BT_LIMIT_TEXT ((size_t)1 << 30)  /* bytes of one text to tokenize */
-#define BT_LIMIT_TOKEN_BYTES 65536       /* bytes of one vocabulary entry */
-#define BT_LIMIT_LINE ((size_t)256 << 20) /* bytes of one line of JSON input */
+#define BT_LIMIT_TEXT        ((size_t)1 << 30)   /* bytes of one text to tokenize */
+#define BT_LIMIT_TOKEN_BYTES 65536               /* bytes of one vocabulary entry */
+#define BT_LIMIT_LINE        ((size_t)256 << 20) /* bytes of one line of JSON input */
 
 /* Chat templates: they come from untrusted files */
 #define BT_LIMIT_TEMPLATE_SOURCE ((size_t)4 << 20)
 #define BT_LIMIT_TEMPLATE_OUTPUT ((size_t)64 << 20)
 #define BT_LIMIT_TEMPLATE_MEMORY ((size_t)512 << 20)
-#define BT_LIMIT_TEMPLATE_STEPS 50000000u /* interpreter steps of one rendering */
-#define BT_LIMIT_TEMPLATE_DEPTH 200       /* nesting of expressions, blocks, macro calls */
-#define BT_LIMIT_TEMPLATE_RANGE 1000000   /* elements of one range(), as jinja2's sandbox has it */
+#define BT_LIMIT_TEMPLATE_STEPS  50000000u /* interpreter steps of one rendering */
+#define BT_LIMIT_TEMPLATE_DEPTH  200       /* nesting of expressions, blocks, macro calls */
+#define BT_LIMIT_TEMPLATE_RANGE  1000000   /* elements of one range(), as jinja2's sandbox has it */
 
 #endif

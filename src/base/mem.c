@@ -100,7 +100,8 @@ char *bt_mem_strdup(enum bt_mem_cat cat, const char *s)
 void *bt_mem_pages(enum bt_mem_cat cat, size_t size)
 {
 	if (inject()) return NULL;
-	void *p = mmap(NULL, size ? size : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(NULL, size ? size : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+	               0);
 	if (p == MAP_FAILED) return NULL;
 	count(cat, size);
 	return p;
@@ -140,7 +141,7 @@ struct bt_arena_chunk {
 	size_t size, used;
 };
 #define CHUNK_HEAD 32
-#define CHUNK_MIN ((size_t)64 << 10)
+#define CHUNK_MIN  ((size_t)64 << 10)
 _Static_assert(sizeof(struct bt_arena_chunk) <= CHUNK_HEAD, "chunk header");
 
 void bt_arena_init(struct bt_arena *a, enum bt_mem_cat cat, size_t limit)

@@ -44,8 +44,8 @@ void bt_mem_free_pages(enum bt_mem_cat cat, void *p, size_t size);
 struct bt_mem_stats {
 	size_t current[BT_MEM_CATS]; /* bytes asked for and not freed yet */
 	size_t peak[BT_MEM_CATS];
-	size_t blocks;  /* live blocks */
-	size_t allocs;  /* allocations since the process began (or since bt_mem_fail_at) */
+	size_t blocks; /* live blocks */
+	size_t allocs; /* allocations since the process began (or since bt_mem_fail_at) */
 };
 void bt_mem_get_stats(struct bt_mem_stats *stats);
 const char *bt_mem_cat_name(enum bt_mem_cat cat);
@@ -68,7 +68,13 @@ char *bt_arena_strndup(struct bt_arena *a, const char *s, size_t len);
 void bt_arena_free(struct bt_arena *a);
 
 /* *out = a * b, a + b; false on overflow. */
-static inline bool bt_mul_size(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
-static inline bool bt_add_size(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
+static inline bool bt_mul_size(size_t a, size_t b, size_t *out)
+{
+	return !__builtin_mul_overflow(a, b, out);
+}
+static inline bool bt_add_size(size_t a, size_t b, size_t *out)
+{
+	return !__builtin_add_overflow(a, b, out);
+}
 
 #endif

@@ -79,7 +79,7 @@ enum baton_status bt_gguf_open_memory(const void *data, size_t size, const char 
 /* Closes, frees and clears *g; NULL and half-built objects are fine. */
 void bt_gguf_close(struct bt_gguf **g);
 
-const char *bt_gguf_path(const struct bt_gguf *g);   /* of the first file */
+const char *bt_gguf_path(const struct bt_gguf *g); /* of the first file */
 uint32_t bt_gguf_version(const struct bt_gguf *g);
 uint32_t bt_gguf_n_files(const struct bt_gguf *g);
 uint64_t bt_gguf_file_bytes(const struct bt_gguf *g); /* all files together */

@@ -49,11 +49,11 @@ enum bt_type_id {
 
 struct bt_type {
 	enum bt_type_id id;
-	const char *name;    /* "Q4_K", as llama.cpp's tools print it */
-	uint32_t block;      /* values in a block; a row's length is a multiple of it */
-	uint32_t bytes;      /* bytes of a block */
+	const char *name; /* "Q4_K", as llama.cpp's tools print it */
+	uint32_t block;   /* values in a block; a row's length is a multiple of it */
+	uint32_t bytes;   /* bytes of a block */
 	/* Integer form (see above). All 0 / NULL for F32, F16 and BF16. */
-	uint32_t group;      /* 16 or 32: values that share a scale */
+	uint32_t group; /* 16 or 32: values that share a scale */
 	bool has_min;
 	int8_t q_min, q_max; /* the range of q that any file, also a hostile one, can give: kernels pick their
 	                        unsigned offset and their 16-bit shortcuts from it */
@@ -74,6 +74,9 @@ const struct bt_type *bt_type_by_name(const char *name);
 /* "F32, F16, Q4_0, ...": every type that the table holds, for messages. Static. */
 const char *bt_type_list(void);
 /* Bytes of a row of n values; n must be a multiple of t->block. */
-static inline size_t bt_type_row_bytes(const struct bt_type *t, size_t n) { return n / t->block * t->bytes; }
+static inline size_t bt_type_row_bytes(const struct bt_type *t, size_t n)
+{
+	return n / t->block * t->bytes;
+}
 
 #endif

@@ -20,8 +20,8 @@ enum baton_status bt_jinja_open(const char *source, size_t len, struct bt_jinja 
 void bt_jinja_close(struct bt_jinja **j);
 
 struct bt_jinja_params {
-	const json_t *vars;      /* object: the variables; order of keys is kept */
-	const struct tm *now;    /* the clock of strftime_now; NULL: local time */
+	const json_t *vars;   /* object: the variables; order of keys is kept */
+	const struct tm *now; /* the clock of strftime_now; NULL: local time */
 };
 
 /* Render into out (appended; initialise it with BT_LIMIT_TEMPLATE_OUTPUT). On failure BATON_ERR_TEMPLATE with the

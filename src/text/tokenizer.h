@@ -9,7 +9,8 @@
 #include "base/buf.h"
 #include "gguf/gguf.h"
 
-enum bt_token_type { /* tokenizer.ggml.token_type */
+/* tokenizer.ggml.token_type */
+enum bt_token_type {
 	BT_TOKEN_NORMAL = 1,
 	BT_TOKEN_UNKNOWN = 2,
 	BT_TOKEN_CONTROL = 3,

@@ -103,7 +103,7 @@ static void half_floats_round_trip(void **state)
 	}
 	assert_int_equal(bt_f32_to_f16(65519.0f), 0x7BFF); /* the last that rounds down to the largest half */
 	assert_int_equal(bt_f32_to_f16(65520.0f), 0x7C00);
-	assert_int_equal(bt_f32_to_f16(0x1p-25f), 0);      /* a tie: to even */
+	assert_int_equal(bt_f32_to_f16(0x1p-25f), 0); /* a tie: to even */
 	assert_int_equal(bt_f32_to_f16(0x1.8p-25f), 1);
 	assert_int_equal(bt_f32_to_f16(1.0f + 0x1p-11f), 0x3C00);
 	assert_int_equal(bt_f32_to_f16(1.0f + 0x1.8p-10f), 0x3C02);
