@@ -4,13 +4,20 @@
  * bt_gguf_open reads the whole directory (header, metadata, tensor descriptions) of a file, or of all files of a split
  * model when given any one of them (-00001-of-0000N), checks it against the files' sizes before anything of a size
  * taken from the file is allocated, and only then maps or reads the data. A bad file gives one sentence with the file's
- * name, what is wrong and the byte offset.
+ * name, what is wrong, in which key or tensor, and the byte offset.
+ *
+ * A mapped file must not be truncated or overwritten in place while it is open: the kernel answers a read past the new
+ * end with SIGBUS, which the library does not catch. Replacing it by rename is safe. With `read` everything is copied
+ * and the file may change afterwards.
  */
 #ifndef BT_GGUF_GGUF_H
 #define BT_GGUF_GGUF_H
 
 #include "base/mem.h"
 #include "base/status.h"
+#include "quant/type.h"
+
+#include <string.h>
 
 enum bt_gguf_type {
 	BT_GGUF_U8 = 0,
@@ -34,6 +41,15 @@ struct bt_str {
 	size_t len;
 };
 
+static inline bool bt_str_eq(struct bt_str a, const char *b)
+{
+	return strlen(b) == a.len && !memcmp(a.data ? a.data : "", b, a.len);
+}
+
+/* For messages and tables: s in buf (of size bytes, at least 8) with control and non-ASCII bytes as '?', and cut with
+ * "..." where it is too long. Returns buf. */
+const char *bt_str_show(struct bt_str s, char *buf, size_t size);
+
 struct bt_gguf_kv {
 	struct bt_str key;
 	enum bt_gguf_type type;
@@ -48,7 +64,7 @@ struct bt_gguf_kv {
 struct bt_tensor {
 	struct bt_str name;
 	const struct bt_type *type; /* row of quant/type.h, never NULL */
-	uint32_t n_dims;            /* 1..4 as stored */
+	uint32_t n_dims;            /* 0..4 as stored; 0 is a single value */
 	uint64_t dim[4];            /* fastest first; 1 beyond n_dims */
 	uint64_t row_bytes;         /* bytes of dim[0] values */
 	uint64_t n_rows;            /* dim[1] * dim[2] * dim[3] */
@@ -59,6 +75,10 @@ struct bt_tensor {
 };
 
 struct bt_gguf;
+
+const char *bt_gguf_type_name(enum bt_gguf_type type); /* "u32", "string", ...: static; "?" when unknown */
+/* Bytes of one value; 0 for strings, arrays and unknown types. */
+size_t bt_gguf_type_bytes(enum bt_gguf_type type);
 
 /* Called while data is read (never while it is mapped). Return false to cancel. */
 typedef bool (*bt_progress_fn)(void *user, uint64_t done, uint64_t total);
@@ -108,7 +128,9 @@ enum baton_status bt_gguf_get_str(const struct bt_gguf *g, const char *key, stru
 enum baton_status bt_gguf_get_u32_per_layer(const struct bt_gguf *g, const char *key, uint32_t dflt, uint32_t *out,
                                             size_t n, bool *found, struct baton_error *err);
 
-/* Elements of an array (i < kv->count) or the scalar itself (i = 0), converted. */
+/* Elements of an array (i < kv->count) or the scalar itself (i = 0), converted: out-of-range numbers are clamped to
+ * int64_t, floats rounded toward zero. 0 or {NULL, 0} for an i past the end and for strings read as numbers or the other
+ * way round. */
 int64_t bt_gguf_int_at(const struct bt_gguf_kv *kv, uint64_t i);
 double bt_gguf_float_at(const struct bt_gguf_kv *kv, uint64_t i);
 struct bt_str bt_gguf_str_at(const struct bt_gguf_kv *kv, uint64_t i);
