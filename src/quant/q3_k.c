@@ -1,8 +1,46 @@
+/* q3_k.c: 256 values of 3 bits in groups of 16 with a 6-bit scale: value = d * (sc - 32) * (q - 4). */
 #include "quant/types.h"
+
+struct block {
+	uint8_t hmask[BT_K / 8]; /* bit k of byte l: the third bit of value 32k + l */
+	uint8_t qs[BT_K / 4];    /* byte l of half h: bits 2s, 2s + 1 are the low bits of value 128h + 32s + l */
+	uint8_t scales[12];      /* scale g: low 4 bits in nibble g / 8 of byte g % 8, high 2 bits in bits g / 4 * 2 of
+	                            byte 8 + g % 4 */
+	uint16_t d;              /* binary16 */
+} BT_BLOCK;
+_Static_assert(sizeof(struct block) == 110, "layout of Q3_K");
+
+static void unpack_i8(const void *src, int8_t *q, float *scale, float *min, size_t n)
+{
+	const struct block *b = src;
+	(void)min;
+	for (size_t i = 0; i < n / BT_K; i++, b++, q += BT_K) {
+		float d = bt_f16_to_f32(b->d);
+		for (int g = 0; g < BT_K / 16; g++) {
+			int sc = (b->scales[g % 8] >> g / 8 * 4 & 15) | (b->scales[8 + g % 4] >> g / 4 * 2 & 3) << 4;
+			*scale++ = d * (float)(sc - 32);
+		}
+		for (int v = 0; v < BT_K; v++) {
+			int low = b->qs[v / 128 * 32 + v % 32] >> v / 32 % 4 * 2 & 3,
+			    high = b->hmask[v % 32] >> v / 32 & 1;
+			q[v] = (int8_t)(low + 4 * high - 4);
+		}
+	}
+}
+
+static void unpack(const void *src, float *dst, size_t n)
+{
+	bt_unpack_from_i8(&bt_type_q3_k, src, dst, n);
+}
 
 const struct bt_type bt_type_q3_k = {
 	.id = BT_TYPE_Q3_K,
 	.name = "Q3_K",
-	.block = 256,
-	.bytes = 110,
+	.block = BT_K,
+	.bytes = sizeof(struct block),
+	.group = 16,
+	.q_min = -4,
+	.q_max = 3,
+	.unpack = unpack,
+	.unpack_i8 = unpack_i8,
 };

@@ -13,14 +13,7 @@ _Static_assert(sizeof(struct block) == 18, "layout of Q4_0");
 
 static void unpack(const void *src, float *dst, size_t n)
 {
-	const struct block *b = src;
-	for (size_t i = 0; i < n / BLOCK; i++, dst += BLOCK) {
-		float d = bt_f16_to_f32(b[i].d);
-		for (int j = 0; j < BLOCK / 2; j++) {
-			dst[j] = (float)((b[i].qs[j] & 15) - 8) * d;
-			dst[j + 16] = (float)((b[i].qs[j] >> 4) - 8) * d;
-		}
-	}
+	bt_unpack_from_i8(&bt_type_q4_0, src, dst, n);
 }
 
 static void unpack_i8(const void *src, int8_t *q, float *scale, float *min, size_t n)

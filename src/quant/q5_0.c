@@ -23,13 +23,7 @@ static void unpack_q(const struct block *b, int8_t *q)
 
 static void unpack(const void *src, float *dst, size_t n)
 {
-	const struct block *b = src;
-	for (size_t i = 0; i < n / BLOCK; i++, dst += BLOCK) {
-		float d = bt_f16_to_f32(b[i].d);
-		int8_t q[BLOCK];
-		unpack_q(b + i, q);
-		for (int j = 0; j < BLOCK; j++) dst[j] = (float)q[j] * d;
-	}
+	bt_unpack_from_i8(&bt_type_q5_0, src, dst, n);
 }
 
 static void unpack_i8(const void *src, int8_t *q, float *scale, float *min, size_t n)

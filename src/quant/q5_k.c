@@ -1,8 +1,42 @@
+/* q5_k.c: 256 values of 5 bits in groups of 32 with a 6-bit scale and minimum: value = d * sc * q - dmin * m. */
 #include "quant/types.h"
+#include "quant/k_scales.h"
+
+struct block {
+	uint16_t d, dmin;     /* binary16 */
+	uint8_t scales[12];   /* see k_scales.h */
+	uint8_t qh[BT_K / 8]; /* bit k of byte l: the fifth bit of value 32k + l */
+	uint8_t qs[BT_K / 2]; /* byte 32j + l: low nibble value 64j + l, high nibble value 64j + 32 + l */
+} BT_BLOCK;
+_Static_assert(sizeof(struct block) == 176, "layout of Q5_K");
+
+static void unpack_i8(const void *src, int8_t *q, float *scale, float *min, size_t n)
+{
+	const struct block *b = src;
+	for (size_t i = 0; i < n / BT_K; i++, b++, q += BT_K) {
+		bt_k_scales(b->d, b->dmin, b->scales, &scale, &min);
+		for (int v = 0; v < BT_K; v++) {
+			int low = b->qs[v / 64 * 32 + v % 32] >> v / 32 % 2 * 4 & 15,
+			    high = b->qh[v % 32] >> v / 32 & 1;
+			q[v] = (int8_t)(low + 16 * high);
+		}
+	}
+}
+
+static void unpack(const void *src, float *dst, size_t n)
+{
+	bt_unpack_from_i8(&bt_type_q5_k, src, dst, n);
+}
 
 const struct bt_type bt_type_q5_k = {
 	.id = BT_TYPE_Q5_K,
 	.name = "Q5_K",
-	.block = 256,
-	.bytes = 176,
+	.block = BT_K,
+	.bytes = sizeof(struct block),
+	.group = 32,
+	.has_min = true,
+	.q_min = 0,
+	.q_max = 31,
+	.unpack = unpack,
+	.unpack_i8 = unpack_i8,
 };

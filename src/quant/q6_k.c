@@ -1,8 +1,43 @@
+/* q6_k.c: 256 values of 6 bits in groups of 16 with an 8-bit scale: value = d * sc * (q - 32). */
 #include "quant/types.h"
+
+struct block {
+	uint8_t ql[BT_K /
+	           2]; /* half h, byte l < 64: low nibble the low bits of value 128h + l, high of 128h + 64 + l */
+	uint8_t qh[BT_K / 4]; /* half h, byte l < 32: bits 2s, 2s + 1 the high bits of value 128h + 32s + l */
+	int8_t scales[BT_K / 16];
+	uint16_t d; /* binary16 */
+} BT_BLOCK;
+_Static_assert(sizeof(struct block) == 210, "layout of Q6_K");
+
+static void unpack_i8(const void *src, int8_t *q, float *scale, float *min, size_t n)
+{
+	const struct block *b = src;
+	(void)min;
+	for (size_t i = 0; i < n / BT_K; i++, b++, q += BT_K) {
+		float d = bt_f16_to_f32(b->d);
+		for (int g = 0; g < BT_K / 16; g++) *scale++ = d * (float)b->scales[g];
+		for (int v = 0; v < BT_K; v++) {
+			int low = b->ql[v / 128 * 64 + v % 64] >> v / 64 % 2 * 4 & 15;
+			int high = b->qh[v / 128 * 32 + v % 32] >> v / 32 % 4 * 2 & 3;
+			q[v] = (int8_t)(low + 16 * high - 32);
+		}
+	}
+}
+
+static void unpack(const void *src, float *dst, size_t n)
+{
+	bt_unpack_from_i8(&bt_type_q6_k, src, dst, n);
+}
 
 const struct bt_type bt_type_q6_k = {
 	.id = BT_TYPE_Q6_K,
 	.name = "Q6_K",
-	.block = 256,
-	.bytes = 210,
+	.block = BT_K,
+	.bytes = sizeof(struct block),
+	.group = 16,
+	.q_min = -32,
+	.q_max = 31,
+	.unpack = unpack,
+	.unpack_i8 = unpack_i8,
 };

@@ -14,11 +14,7 @@ _Static_assert(sizeof(struct block) == 34, "layout of Q8_0");
 
 static void unpack(const void *src, float *dst, size_t n)
 {
-	const struct block *b = src;
-	for (size_t i = 0; i < n / BLOCK; i++, dst += BLOCK) {
-		float d = bt_f16_to_f32(b[i].d);
-		for (int j = 0; j < BLOCK; j++) dst[j] = (float)b[i].qs[j] * d;
-	}
+	bt_unpack_from_i8(&bt_type_q8_0, src, dst, n);
 }
 
 static void unpack_i8(const void *src, int8_t *q, float *scale, float *min, size_t n)

@@ -1,8 +1,36 @@
+/* tq2_0.c: 256 values of {-1, 0, 1} in 2 bits each, and a scale: value = d * (q - 1). */
 #include "quant/types.h"
+
+struct block {
+	uint8_t qs[BT_K / 4]; /* byte l of half h: bits 2s, 2s + 1 are value 128h + 32s + l */
+	uint16_t d;           /* binary16 */
+} BT_BLOCK;
+_Static_assert(sizeof(struct block) == 66, "layout of TQ2_0");
+
+static void unpack_i8(const void *src, int8_t *q, float *scale, float *min, size_t n)
+{
+	const struct block *b = src;
+	(void)min;
+	for (size_t i = 0; i < n / BT_K; i++, b++, q += BT_K) {
+		for (int g = 0; g < BT_K / 32; g++) *scale++ = bt_f16_to_f32(b->d);
+		for (int v = 0; v < BT_K; v++)
+			q[v] = (int8_t)((b->qs[v / 128 * 32 + v % 32] >> v / 32 % 4 * 2 & 3) - 1);
+	}
+}
+
+static void unpack(const void *src, float *dst, size_t n)
+{
+	bt_unpack_from_i8(&bt_type_tq2_0, src, dst, n);
+}
 
 const struct bt_type bt_type_tq2_0 = {
 	.id = BT_TYPE_TQ2_0,
 	.name = "TQ2_0",
-	.block = 256,
-	.bytes = 66,
+	.block = BT_K,
+	.bytes = sizeof(struct block),
+	.group = 32,
+	.q_min = -1,
+	.q_max = 2,
+	.unpack = unpack,
+	.unpack_i8 = unpack_i8,
 };

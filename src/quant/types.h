@@ -11,6 +11,8 @@
 
 #define BT_BLOCK __attribute__((packed, aligned(1)))
 
+enum { BT_K = 256 }; /* values in a block of the K types and their relatives (ggml's QK_K) */
+
 /* Every type that the table holds: X(NAME as printed and in enum bt_type_id, name of the row's symbol). */
 #define BT_TYPES_FIRST(X) X(F32, f32)
 #define BT_TYPES_REST(X)    \
@@ -43,6 +45,10 @@
 #define BT_DECLARE_TYPE(NAME, symbol) extern const struct bt_type bt_type_##symbol;
 BT_TYPES(BT_DECLARE_TYPE)
 #undef BT_DECLARE_TYPE
+
+/* unpack through t->unpack_i8: multiplying out the integer form rounds exactly as ggml's dequantisers do (one product, one
+ * sum, not contracted), for every type that has it. */
+void bt_unpack_from_i8(const struct bt_type *t, const void *src, float *dst, size_t n);
 
 /* Little-endian numbers at any address. */
 static inline uint32_t bt_load_u16(const uint8_t *p)
