@@ -79,6 +79,7 @@ struct bt_gguf;
 const char *bt_gguf_type_name(enum bt_gguf_type type); /* "u32", "string", ...: static; "?" when unknown */
 /* Bytes of one value; 0 for strings, arrays and unknown types. */
 size_t bt_gguf_type_bytes(enum bt_gguf_type type);
+bool bt_gguf_is_int(enum bt_gguf_type type); /* u8 .. i64; not bool */
 
 /* Called while data is read (never while it is mapped). Return false to cancel. */
 typedef bool (*bt_progress_fn)(void *user, uint64_t done, uint64_t total);
