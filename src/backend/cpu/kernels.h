@@ -3,17 +3,22 @@
  * bt_cpu_kernels_init fills every slot with plain C, then each level that the processor has (and the mask allows)
  * overwrites what it does better: no slot is ever empty, nobody asks about the processor again. A slot's arithmetic
  * is *batch-invariant*: what it gives for one token does not depend on the other tokens in the call, on where rows are
- * cut into chunks or on the thread.
+ * cut into chunks or on the thread. More: the order of every float operation is fixed here, with fma() where it says
+ * so, and all levels follow it. So every level gives the same bits, and plain C says which.
  *
  * Quantised weights meet activations rounded to 8 bits in blocks of 32 (struct bt_cpu_acts); sums inside a block are
- * exact integers. The float part has one order of summation for every path: block b of a row belongs to lane b % 8;
- * each lane adds its blocks in ascending order, acc[lane] = fma(dx[b], t[b], acc[lane]), with
- *     t[b] = scale * isum                                  (group 32)
- *     t[b] = fma(scale1, isum1, scale0 * isum0)            (group 16)
- * minima run in lanes of their own, accm[lane] = fma(min, xsum, accm[lane]) with xsum = dx[b] * (integer sum of the
- * group's x); at the end y = tree(acc + accm), tree(l) = ((l0+l4) + (l2+l6)) + ((l1+l5) + (l3+l7)). A matrix-vector
- * kernel holds 8 blocks of a row in a vector; a matrix-matrix kernel holds 8 or 16 rows in a vector and walks the lanes
- * one after another; both give the same bits.
+ * exact integers. Block b of a row belongs to lane b % 8; each lane adds its blocks in ascending order,
+ *     acc[lane] = fma(dx[b], t, acc[lane]), where
+ *     t = scale * isum                                  (group 32)
+ *     t = fma(scale1, isum1, scale0 * isum0)            (group 16)
+ *     t = fma(min, xsum, t)                             (types with minima, for each group in turn)
+ * isum is the sum of weight times x, xsum the sum of x over the group. At the end y = tree8(acc),
+ *     tree8(l) = ((l0+l4) + (l2+l6)) + ((l1+l5) + (l3+l7)).
+ * A matrix-vector kernel holds 8 blocks of a row in a vector; a matrix-matrix kernel holds 8 or 16 rows in a vector and
+ * walks the lanes one after another.
+ *
+ * Sums of floats over n values (float weights, norms, softmax): value i belongs to lane i % 16, lanes add in ascending
+ * order (products by fma), then tree16(l) = tree8(l[i] + l[i+8]).
  */
 #ifndef BT_BACKEND_CPU_KERNELS_H
 #define BT_BACKEND_CPU_KERNELS_H
@@ -23,10 +28,10 @@
 
 /* Levels, in order; each includes those below it on the same architecture. */
 enum bt_cpu_level {
-	BT_CPU_C,        /* plain C: the reference */
-	BT_CPU_AVX2,     /* AVX2 + FMA + F16C */
-	BT_CPU_AVX512,   /* AVX-512 F, BW, DQ, VL */
-	BT_CPU_AVX512V,  /* + VNNI, BF16 */
+	BT_CPU_C,       /* plain C: the reference */
+	BT_CPU_AVX2,    /* AVX2 + FMA + F16C */
+	BT_CPU_AVX512,  /* AVX-512 F, BW, DQ, VL */
+	BT_CPU_AVX512V, /* + VNNI */
 	BT_CPU_LEVELS
 };
 const char *bt_cpu_level_name(enum bt_cpu_level level); /* "c", "avx2", "avx512", "avx512vnni" */
@@ -35,59 +40,69 @@ bool bt_cpu_level_by_name(const char *name, enum bt_cpu_level *out);
 /* The highest level of this machine. */
 enum bt_cpu_level bt_cpu_level_native(void);
 
-/* Activations of one matmul input, prepared once and shared by all weights that read it.
- * f32 is always there; the rest only when a quantised weight wants it (k is a multiple of 32 then). */
+/* Activations of one matmul input, prepared once and shared by all weights that read it. f32 is always there; the rest only when a quantised weight wants it (k is a multiple of 32 then). */
 struct bt_cpu_acts {
 	size_t n_tokens, k;
 	const float *f32; /* [n_tokens][f32_stride] */
 	size_t f32_stride;
-	int8_t *q;        /* [n_tokens][k] */
-	float *d;         /* [n_tokens][k / 32] */
-	int32_t *sum;     /* [n_tokens][k / 16] sums of q over 16 values */
+	int8_t *q;    /* [n_tokens][k] */
+	float *d;     /* [n_tokens][k / 32] */
+	int32_t *sum; /* [n_tokens][k / 16] sums of q over 16 values */
 };
 
 /* y[t][r] = sum_k w[r][k] * x[t][k] for rows row0 <= r < row1 and all tokens. */
 struct bt_cpu_matmul {
 	const struct bt_type *type;
-	const void *w;             /* row 0 of the matrix, GGUF layout */
+	const void *w; /* row 0 of the matrix, GGUF layout */
 	size_t row_bytes, k;
 	const struct bt_cpu_acts *x;
-	const uint32_t *x_row;     /* [n_tokens] row of x for each token, NULL: t */
-	const uint32_t *y_row;     /* [n_tokens] row of y for each token, NULL: t */
-	size_t n_tokens;           /* of this call (with x_row fewer or more than x->n_tokens) */
-	float *y;                  /* [..][y_stride], column r for row r */
+	const uint32_t *x_row; /* [n_tokens] row of x for each token, NULL: t */
+	const uint32_t *y_row; /* [n_tokens] row of y for each token, NULL: t */
+	size_t n_tokens;       /* of this call (with x_row fewer or more than x->n_tokens) */
+	float *y;              /* [..][y_stride], column r for row r */
 	size_t y_stride;
 };
 /* scratch: bt_cpu_kernels.scratch bytes, BT_MEM_ALIGN-aligned, of this thread. */
 typedef void (*bt_cpu_matmul_fn)(const struct bt_cpu_matmul *m, size_t row0, size_t row1, void *scratch);
 
 /* Attention of the query tokens of one sequence over its paged KV cache. Key i of the sequence is at position i; query j
- * sees keys 0 .. pos[j] (or the last `window` of them). Keys are walked in splits of BT_CPU_ATTN_SPLIT positions, each
- * with a running maximum of its own, merged in ascending order, whoever computes them: so prompt and single-token calls
- * agree bit for bit, and splits may be spread over threads. */
-#define BT_KV_PAGE 64u            /* tokens in a page of the KV cache */
-#define BT_CPU_ATTN_SPLIT 512u    /* keys in a split; a multiple of BT_KV_PAGE */
+ * sees keys 0 .. pos[j] (or the last `window` of them).
+ *
+ * The order, for each query and head. Keys are walked in splits of BT_CPU_ATTN_SPLIT positions and in pages within a
+ * split. A split starts with max = -inf, sum = 0, acc = 0; for each page of which the query sees something:
+ *     s[i] = sum of (scale * q[d]) * k[i][d], one fma per d in ascending order; with softcap s = cap * tanh(s / cap)
+ *     m = max(max, s[i]...); if m > max: c = exp(max - m), sum *= c, acc[d] *= c, max = m
+ *     p[i] = exp(s[i] - max); sum += the sum of p (16 lanes as above, lane = slot in the page % 16, unseen keys are 0)
+ *     acc[d] = fma(p[i], v[i][d], acc[d]) for the seen keys in ascending order
+ * Splits are merged in ascending order: m = max(M, max), a = exp(M - m), b = exp(max - m), SUM = fma(SUM, a, sum * b),
+ * ACC = fma(ACC, a, acc * b); the first split starts them. out = ACC * (1 / SUM). So prompt and single-token calls agree
+ * bit for bit, and splits may be spread over threads. */
+#define BT_KV_PAGE        64u  /* tokens in a page of the KV cache */
+#define BT_CPU_ATTN_SPLIT 512u /* keys in a split; a multiple of BT_KV_PAGE */
 struct bt_cpu_attn {
-	const float *q;                    /* [..][q_stride], n_head * d_k values a row */
-	float *out;                        /* [..][out_stride], n_head * d_v values a row */
+	const float *q; /* [..][q_stride], n_head * d_k values a row */
+	float *out;     /* [..][out_stride], n_head * d_v values a row */
 	size_t q_stride, out_stride;
-	const uint32_t *row;               /* [n] the row of q and out of each query */
-	const int32_t *pos;                /* [n] ascending */
+	const uint32_t *row; /* [n] the row of q and out of each query */
+	const int32_t *pos;  /* [n] ascending */
 	size_t n;
 	uint32_t n_head, n_head_kv, d_k, d_v;
-	float scale, softcap;              /* softcap 0: none */
-	uint32_t window;                   /* 0: all keys */
-	const void *k, *v;                 /* this layer's pages: [page][n_head_kv][BT_KV_PAGE][d] in type kv_type */
+	float scale, softcap; /* softcap 0: none */
+	uint32_t window;      /* 0: all keys */
+	const void *k, *v;    /* this layer's pages: [page][n_head_kv][BT_KV_PAGE][d] in type kv_type */
 	size_t k_page_bytes, v_page_bytes;
 	const struct bt_type *k_type, *v_type; /* F32, F16 or Q8_0 */
-	const uint32_t *pages;             /* page of positions 64 i .. 64 i + 63 */
+	const uint32_t *pages;                 /* page of positions 64 i .. 64 i + 63 */
 };
 
 struct bt_cpu_kernels {
 	enum bt_cpu_level level;
-	size_t scratch; /* bytes per thread that any kernel here may use, for matrices up to k_max (see init) */
+	size_t scratch;     /* bytes per thread that any kernel here may use (see init) */
+	size_t matmul_rows; /* a chunk of rows is best a multiple of this, for prompts at least some 4 of them */
 
-	/* f32[n_tokens rows] -> q, d, sum of token t (one row). d = max|x| / 127, q = round to nearest even of x / d. */
+	/* One row of f32 activations to q, d and sum (see struct bt_cpu_acts): d = max|x| / 127, q = x * (127 / max|x|)
+	 * to the nearest, ties to even. A block with nothing above 1e-30 becomes 0; infinities and NaN give d = NaN or inf
+	 * and q in -127..127, so that they reach the output. */
 	void (*quantize_row)(const float *x, size_t k, int8_t *q, float *d, int32_t *sum);
 
 	/* By weight type, normal mode; every type of the table has an entry. F32, F16, BF16 read x->f32. */
@@ -95,15 +110,15 @@ struct bt_cpu_kernels {
 	/* The same in f32 throughout (--exact): weights unpacked by the reference, activations as they are. */
 	bt_cpu_matmul_fn matmul_exact;
 
-	/* y = x / sqrt(mean(x^2) + eps) * w; w NULL: no weight. x and y may be the same. */
+	/* y = (x * (1 / sqrt(sum / n + eps))) * w; w NULL: no weight. x and y may be the same here and below. */
 	void (*rms_norm)(const float *x, const float *w, float eps, size_t n, float *y);
-	void (*add)(const float *a, const float *b, size_t n, float *y);       /* y = a + b */
-	void (*silu_mul)(const float *g, const float *u, size_t n, float *y);  /* y = g / (1 + exp(-g)) * u */
-	void (*relu2)(const float *x, size_t n, float *y);                     /* y = max(x, 0)^2 */
+	void (*add)(const float *a, const float *b, size_t n, float *y);      /* y = a + b */
+	void (*silu_mul)(const float *g, const float *u, size_t n, float *y); /* y = g / (1 + exp(-g)) * u */
+	void (*relu2)(const float *x, size_t n, float *y);                    /* y = max(x, 0)^2 */
 	/* Rotate pairs of a head's first 2 * n_pairs values by (cos, sin)[i]; neox: pairs (i, i + n_pairs), otherwise
 	 * (2i, 2i + 1). In place. */
 	void (*rope)(float *x, const float *cos, const float *sin, size_t n_pairs, bool neox);
-	/* p = softmax(x) over n values in f32. */
+	/* p = exp(x - max x) * (1 / sum) over n values. */
 	void (*softmax)(const float *x, size_t n, float *p);
 	/* Convert n values of f32 to the KV cache's type (F32, F16, Q8_0: n multiple of 32). */
 	void (*kv_pack)(const struct bt_type *type, const float *x, void *dst, size_t n);
@@ -113,7 +128,8 @@ struct bt_cpu_kernels {
 	size_t attn_tile;
 };
 
-/* Fill the table up to `level` (use bt_cpu_level_native()) for matrices with rows of at most k_max values. */
-void bt_cpu_kernels_init(struct bt_cpu_kernels *k, enum bt_cpu_level level, size_t k_max);
+/* Fill the table up to `level` (a level that the machine lacks becomes the machine's highest) for matrices with rows of
+ * at most k_max values and attention heads of at most d_max values (d_k or d_v). */
+void bt_cpu_kernels_init(struct bt_cpu_kernels *k, enum bt_cpu_level level, size_t k_max, size_t d_max);
 
 #endif
