@@ -13,6 +13,14 @@ extern const int8_t bt_iq1_grid[2048][8];     /* -1, 0, 1 */
 extern const int8_t bt_iq4_values[16];        /* IQ4_NL and IQ4_XS, ascending */
 extern const int8_t bt_mxfp4_values[16];      /* twice the values of OCP's E2M1 */
 
+/* The index of one of bt_iq4_values. */
+static inline int bt_iq4_index(int level)
+{
+	int i = 0;
+	while (bt_iq4_values[i] < level) i++;
+	return i;
+}
+
 /* Signs of eight values from 7 bits: the eighth makes the number of minus signs even (ggml's ksigns_iq2xs). */
 static inline uint32_t bt_iq_signs(uint32_t bits7)
 {

@@ -1,6 +1,8 @@
 /* iq4_nl.c: 32 values of 4 bits through a table of 16 levels, and a scale: value = d * level[q]. */
-#include "quant/types.h"
+#include "quant/fit.h"
 #include "quant/grids.h"
+
+#include <string.h>
 
 enum { BLOCK = 32 };
 
@@ -28,6 +30,27 @@ static void unpack(const void *src, float *dst, size_t n)
 	bt_unpack_from_i8(&bt_type_iq4_nl, src, dst, n);
 }
 
+static void pack(const float *src, void *dst, size_t n, const float *importance)
+{
+	static const struct bt_fit_scale fit = {.groups = 1,
+	                                        .group = 32,
+	                                        .sc_min = 1,
+	                                        .sc_max = 1,
+	                                        .lo = -127,
+	                                        .hi = 113,
+	                                        .levels = bt_iq4_values,
+	                                        .step = 2,
+	                                        .steps = 8};
+	struct bt_fit_scale_result r;
+	struct block *b = dst;
+	for (size_t i = 0; i < n; i += BLOCK, b++) {
+		bt_fit_scale(&fit, src + i, importance ? importance + i : NULL, &r);
+		memset(b, 0, sizeof *b);
+		b->d = r.d;
+		for (int j = 0; j < BLOCK; j++) b->qs[j % 16] |= (uint8_t)(bt_iq4_index(r.q[j]) << j / 16 * 4);
+	}
+}
+
 const struct bt_type bt_type_iq4_nl = {
 	.id = BT_TYPE_IQ4_NL,
 	.name = "IQ4_NL",
@@ -38,4 +61,5 @@ const struct bt_type bt_type_iq4_nl = {
 	.q_max = 113,
 	.unpack = unpack,
 	.unpack_i8 = unpack_i8,
+	.pack = pack,
 };

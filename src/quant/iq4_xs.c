@@ -1,6 +1,8 @@
 /* iq4_xs.c: 256 values of 4 bits through the levels of IQ4_NL, in groups of 32 with a 6-bit scale. */
-#include "quant/types.h"
+#include "quant/fit.h"
 #include "quant/grids.h"
+
+#include <string.h>
 
 struct block {
 	uint16_t d;          /* binary16 */
@@ -30,6 +32,33 @@ static void unpack(const void *src, float *dst, size_t n)
 	bt_unpack_from_i8(&bt_type_iq4_xs, src, dst, n);
 }
 
+static void pack(const float *src, void *dst, size_t n, const float *importance)
+{
+	static const struct bt_fit_scale fit = {.groups = 8,
+	                                        .group = 32,
+	                                        .sc_min = -32,
+	                                        .sc_max = 31,
+	                                        .lo = -127,
+	                                        .hi = 113,
+	                                        .levels = bt_iq4_values,
+	                                        .step = 2,
+	                                        .steps = 8};
+	struct bt_fit_scale_result r;
+	struct block *b = dst;
+	for (size_t i = 0; i < n; i += BT_K, b++) {
+		bt_fit_scale(&fit, src + i, importance ? importance + i : NULL, &r);
+		memset(b, 0, sizeof *b);
+		b->d = r.d;
+		for (int g = 0; g < BT_K / 32; g++) {
+			int sc = r.sc[g] + 32;
+			b->scales_l[g / 2] |= (uint8_t)((sc & 15) << g % 2 * 4);
+			b->scales_h[g / 4] |= (uint8_t)(sc >> 4 << g % 4 * 2);
+		}
+		for (int v = 0; v < BT_K; v++)
+			b->qs[v / 32 * 16 + v % 16] |= (uint8_t)(bt_iq4_index(r.q[v]) << v / 16 % 2 * 4);
+	}
+}
+
 const struct bt_type bt_type_iq4_xs = {
 	.id = BT_TYPE_IQ4_XS,
 	.name = "IQ4_XS",
@@ -40,4 +69,5 @@ const struct bt_type bt_type_iq4_xs = {
 	.q_max = 113,
 	.unpack = unpack,
 	.unpack_i8 = unpack_i8,
+	.pack = pack,
 };

@@ -1,6 +1,8 @@
 /* q5_k.c: 256 values of 5 bits in groups of 32 with a 6-bit scale and minimum: value = d * sc * q - dmin * m. */
-#include "quant/types.h"
+#include "quant/fit.h"
 #include "quant/k_scales.h"
+
+#include <string.h>
 
 struct block {
 	uint16_t d, dmin;     /* binary16 */
@@ -28,6 +30,31 @@ static void unpack(const void *src, float *dst, size_t n)
 	bt_unpack_from_i8(&bt_type_q5_k, src, dst, n);
 }
 
+static void pack(const float *src, void *dst, size_t n, const float *importance)
+{
+	static const struct bt_fit_min fit = {.groups = 8,
+	                                      .group = 32,
+	                                      .sc_max = 63,
+	                                      .q_max = 31,
+	                                      .step = 0.3f,
+	                                      .offset = 0.25f,
+	                                      .steps = 3,
+	                                      .offsets = 2};
+	struct bt_fit_min_result r;
+	struct block *b = dst;
+	for (size_t i = 0; i < n; i += BT_K, b++) {
+		bt_fit_min(&fit, src + i, importance ? importance + i : NULL, &r);
+		memset(b, 0, sizeof *b);
+		for (int j = 0; j < BT_K / 32; j++) bt_k_put_scale_min(b->scales, j, r.sc[j], r.m[j]);
+		for (int v = 0; v < BT_K; v++) {
+			b->qs[v / 64 * 32 + v % 32] |= (uint8_t)((r.q[v] & 15) << v / 32 % 2 * 4);
+			b->qh[v % 32] |= (uint8_t)(r.q[v] >> 4 << v / 32);
+		}
+		b->d = r.d;
+		b->dmin = r.dmin;
+	}
+}
+
 const struct bt_type bt_type_q5_k = {
 	.id = BT_TYPE_Q5_K,
 	.name = "Q5_K",
@@ -39,4 +66,5 @@ const struct bt_type bt_type_q5_k = {
 	.q_max = 31,
 	.unpack = unpack,
 	.unpack_i8 = unpack_i8,
+	.pack = pack,
 };

@@ -1,5 +1,7 @@
 /* q6_k.c: 256 values of 6 bits in groups of 16 with an 8-bit scale: value = d * sc * (q - 32). */
-#include "quant/types.h"
+#include "quant/fit.h"
+
+#include <string.h>
 
 struct block {
 	uint8_t ql[BT_K /
@@ -30,6 +32,31 @@ static void unpack(const void *src, float *dst, size_t n)
 	bt_unpack_from_i8(&bt_type_q6_k, src, dst, n);
 }
 
+static void pack(const float *src, void *dst, size_t n, const float *importance)
+{
+	static const struct bt_fit_scale fit = {.groups = 16,
+	                                        .group = 16,
+	                                        .sc_min = -128,
+	                                        .sc_max = 127,
+	                                        .lo = -32,
+	                                        .hi = 31,
+	                                        .step = 0.1f,
+	                                        .steps = 9};
+	struct bt_fit_scale_result r;
+	struct block *b = dst;
+	for (size_t i = 0; i < n; i += BT_K, b++) {
+		bt_fit_scale(&fit, src + i, importance ? importance + i : NULL, &r);
+		memset(b, 0, sizeof *b);
+		b->d = r.d;
+		memcpy(b->scales, r.sc, sizeof b->scales);
+		for (int v = 0; v < BT_K; v++) {
+			int q = r.q[v] + 32;
+			b->ql[v / 128 * 64 + v % 64] |= (uint8_t)((q & 15) << v / 64 % 2 * 4);
+			b->qh[v / 128 * 32 + v % 32] |= (uint8_t)(q >> 4 << v / 32 % 4 * 2);
+		}
+	}
+}
+
 const struct bt_type bt_type_q6_k = {
 	.id = BT_TYPE_Q6_K,
 	.name = "Q6_K",
@@ -40,4 +67,5 @@ const struct bt_type bt_type_q6_k = {
 	.q_max = 31,
 	.unpack = unpack,
 	.unpack_i8 = unpack_i8,
+	.pack = pack,
 };

@@ -1,6 +1,8 @@
 /* tq1_0.c: 256 values of {-1, 0, 1}, five to a byte, and a scale. */
 #include "quant/types.h"
 
+#include <math.h>
+
 struct block {
 	uint8_t qs[48]; /* bytes 0..31: value 32k + l is trit k of byte l; bytes 32..47: value 160 + 16k + l likewise */
 	uint8_t qh[4];  /* value 240 + 4k + l is trit k of byte l */
@@ -34,6 +36,34 @@ static void unpack(const void *src, float *dst, size_t n)
 	bt_unpack_from_i8(&bt_type_tq1_0, src, dst, n);
 }
 
+/* The trits of bytes[count][bytes] values, first one on top, as trits() reads them. */
+static void put_trits(const float *src, int bytes, int count, float id, uint8_t *p)
+{
+	for (int l = 0; l < bytes; l++) {
+		uint32_t v = 0;
+		for (int k = 0; k < 5; k++)
+			v = v * 3 +
+			    (k < count ? (uint32_t)(bt_clamp_int(roundf(src[k * bytes + l] * id), -1, 1) + 1) : 0);
+		p[l] = (uint8_t)((v * 256 + 242) / 243);
+	}
+}
+
+/* As ggml's quantize_row_tq1_0_ref: the scale is the largest magnitude. */
+static void pack(const float *src, void *dst, size_t n, const float *importance)
+{
+	struct block *b = dst;
+	(void)importance;
+	for (size_t i = 0; i < n / BT_K; i++, b++, src += BT_K) {
+		float amax = 0;
+		for (int v = 0; v < BT_K; v++) amax = fmaxf(amax, fabsf(src[v]));
+		float id = amax > 0 ? 1 / amax : 0;
+		b->d = bt_f32_to_f16(amax);
+		put_trits(src, 32, 5, id, b->qs);
+		put_trits(src + 160, 16, 5, id, b->qs + 32);
+		put_trits(src + 240, 4, 4, id, b->qh);
+	}
+}
+
 const struct bt_type bt_type_tq1_0 = {
 	.id = BT_TYPE_TQ1_0,
 	.name = "TQ1_0",
@@ -44,4 +74,5 @@ const struct bt_type bt_type_tq1_0 = {
 	.q_max = 1,
 	.unpack = unpack,
 	.unpack_i8 = unpack_i8,
+	.pack = pack,
 };

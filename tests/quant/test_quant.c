@@ -183,12 +183,113 @@ static void integer_form_agrees(void **state)
 	}
 }
 
+/* Types whose quantiser gives ggml's bytes; the others that have one may only be at least as close. */
+static bool packs_the_same_bytes(enum bt_type_id id)
+{
+	static const enum bt_type_id same[] = {BT_TYPE_F16,  BT_TYPE_BF16, BT_TYPE_Q4_0,  BT_TYPE_Q4_1, BT_TYPE_Q5_0,
+	                                       BT_TYPE_Q5_1, BT_TYPE_Q8_0, BT_TYPE_TQ1_0, BT_TYPE_TQ2_0};
+	for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+		if (same[i] == id) return true;
+	return false;
+}
+
+static double squared_error(const float *a, const float *b, const float *w, size_t n)
+{
+	double e = 0;
+	for (size_t i = 0; i < n; i++) e += (w ? (double)w[i] : 1.0) * ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+	return e;
+}
+
+static void packs_as_well_as_ggml(void **state)
+{
+	(void)state;
+	size_t size;
+	float *source = load("source", ".f32.bin", &size), got[VALUES];
+	uint8_t packed[VALUES * 2];
+	int packers = 0;
+	assert_int_equal(size, sizeof got);
+	for (size_t k = 0; k < N_KNOWN; k++) {
+		const struct bt_type *t = bt_type_get(known[k].id);
+		if (!t->pack) continue;
+		packers++;
+		memset(packed, 0xA5, sizeof packed);
+		t->pack(source, packed, VALUES, NULL);
+		uint8_t *want = load(t->name, ".bin", &size);
+		float *want_values = load(t->name, ".f32.bin", &size);
+		if (packs_the_same_bytes(t->id) && memcmp(packed, want, bt_type_row_bytes(t, VALUES)))
+			fail_msg("%s: other bytes than ggml's", t->name);
+		t->unpack(packed, got, VALUES);
+		double ours = squared_error(got, source, NULL, VALUES);
+		double theirs = squared_error(want_values, source, NULL, VALUES);
+		if (!(ours <= theirs)) fail_msg("%s: squared error %g, ggml's %g", t->name, ours, theirs);
+		free(want);
+		free(want_values);
+	}
+	assert_int_equal(packers, 17);
+	free(source);
+}
+
+/* Weighted by importance, the K types' error under those weights falls. */
+static void importance_is_heeded(void **state)
+{
+	(void)state;
+	static const enum bt_type_id ids[] = {BT_TYPE_Q2_K, BT_TYPE_Q3_K,   BT_TYPE_Q4_K,  BT_TYPE_Q5_K,
+	                                      BT_TYPE_Q6_K, BT_TYPE_IQ4_NL, BT_TYPE_IQ4_XS};
+	size_t size;
+	float *source = load("source", ".f32.bin", &size), got[VALUES], weights[VALUES];
+	uint8_t packed[VALUES * 2];
+	for (size_t i = 0; i < VALUES; i++) weights[i] = i % 5 ? 0.01f : 10.0f;
+	for (size_t k = 0; k < sizeof ids / sizeof *ids; k++) {
+		const struct bt_type *t = bt_type_get(ids[k]);
+		double error[2];
+		for (int weighted = 0; weighted < 2; weighted++) {
+			t->pack(source, packed, VALUES, weighted ? weights : NULL);
+			t->unpack(packed, got, VALUES);
+			error[weighted] = squared_error(got, source, weights, VALUES);
+		}
+		if (!(error[1] < 0.9 * error[0]))
+			fail_msg("%s: %g with weights, %g without", t->name, error[1], error[0]);
+	}
+	free(source);
+}
+
+/* No value makes a quantiser misbehave (the sanitizers watch), and zeros stay zeros. */
+static void packs_any_value(void **state)
+{
+	(void)state;
+	enum { N = 256 * 8 };
+	static const float odd[] = {0,  -0.0f, 1e-45f, 1e-39f, 6e-8f,   -1e-6f,  1,
+	                            -1, 65504, -7e4f,  1e30f,  3.4e38f, -3.4e38f};
+	float values[N], got[N];
+	uint8_t *packed = malloc(N * 4), *random = random_bytes(sizeof values);
+	assert_non_null(packed);
+	for (uint32_t id = 0; id < BT_TYPE_COUNT; id++) {
+		const struct bt_type *t = bt_type_get(id);
+		if (!t || !t->pack) continue;
+		for (size_t i = 0; i < N; i++) values[i] = odd[random[i] % (sizeof odd / sizeof *odd)];
+		t->pack(values, packed, N, NULL);
+		for (size_t i = 0; i < N; i++) values[i] = odd[random[i] % 6]; /* nothing but tiny ones */
+		t->pack(values, packed, N, NULL);
+		for (size_t i = 0; i < 256; i++) values[i] = i % 2 ? NAN : -INFINITY;
+		t->pack(values, packed, N, NULL);
+		memcpy(values, random, sizeof values);
+		t->pack(values, packed, N, values);
+		memset(values, 0, sizeof values);
+		t->pack(values, packed, N, NULL);
+		t->unpack(packed, got, N);
+		for (size_t i = 0; i < N; i++)
+			if (got[i] != 0) fail_msg("%s: zero became %g", t->name, (double)got[i]);
+	}
+	free(packed);
+	free(random);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(table_has_every_type),
-		cmocka_unit_test(unpacks_bit_for_bit),
-		cmocka_unit_test(integer_form_agrees),
+		cmocka_unit_test(table_has_every_type), cmocka_unit_test(unpacks_bit_for_bit),
+		cmocka_unit_test(integer_form_agrees),  cmocka_unit_test(packs_as_well_as_ggml),
+		cmocka_unit_test(importance_is_heeded), cmocka_unit_test(packs_any_value),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
