@@ -14,6 +14,7 @@
 #define BT_LIMIT_GGUF_NAME        255   /* bytes of a tensor's name; the specification allows 64 */
 #define BT_LIMIT_GGUF_ARRAY_DEPTH 1     /* arrays of arrays are refused: no published key uses them */
 #define BT_LIMIT_GGUF_SPLITS      1024  /* files of a split model */
+#define BT_LIMIT_GGUF_DIRECTORY   ((size_t)1 << 30) /* bytes of keys and descriptions that are written */
 
 /* Models */
 #define BT_LIMIT_LAYERS  1024
