@@ -2,6 +2,9 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/levels.h"
 
+#if defined __x86_64__
+#include <cpuid.h>
+#endif
 #include <string.h>
 
 static const char *const level_names[BT_CPU_LEVELS] = {
@@ -26,13 +29,21 @@ bool bt_cpu_level_by_name(const char *name, enum bt_cpu_level *out)
 	return false;
 }
 
+#if defined __x86_64__
+/* clang 14's __builtin_cpu_supports does not know it. */
+static bool has_f16c(void)
+{
+	unsigned a, b, c = 0, d;
+	return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 enum bt_cpu_level bt_cpu_level_native(void)
 {
 #if defined __x86_64__
 	/* __builtin_cpu_supports also asks whether the system saves the wide registers */
 	__builtin_cpu_init();
-	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("f16c"))
-		return BT_CPU_C;
+	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c()) return BT_CPU_C;
 	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
 	    !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
 		return BT_CPU_AVX2;
