@@ -48,6 +48,51 @@ BATON_API const char *baton_status_text(enum baton_status status);
 /* "0.1.0": static. */
 BATON_API const char *baton_version(void);
 
+/* ---- Sampling: how the next token is chosen from the logits. Names, order and defaults are llama.cpp's. ---- */
+
+struct baton_logit_bias {
+	int32_t token;
+	float bias; /* added to the token's logit; -INFINITY forbids the token */
+};
+
+struct baton_sampler_params {
+	uint64_t seed; /* the n-th token after the same tokens is the same for the same seed */
+
+	/* Penalties on tokens among the last penalty_last_n (-1: the whole context, 0: off). */
+	int32_t penalty_last_n;  /* 64 */
+	float penalty_repeat;    /* 1: off; positive logits are divided by it, negative ones multiplied */
+	float penalty_frequency; /* 0: off; subtracted once for each time the token occurred */
+	float penalty_presence;  /* 0: off; subtracted once when the token occurred */
+
+	/* DRY: multiplier * base ^ (length - allowed_length) is subtracted from the logit of the token that would continue a
+	 * sequence of `length` tokens that has occurred before. */
+	float dry_multiplier;            /* 0: off */
+	float dry_base;                  /* 1.75 */
+	int32_t dry_allowed_length;      /* 2 */
+	int32_t dry_penalty_last_n;      /* -1: the whole context, 0: off */
+	const char *const *dry_breakers; /* texts that end a sequence; NULL: newline, colon, quote, asterisk */
+	size_t n_dry_breakers;
+
+	/* Cutting the tail off, in this order. */
+	float top_n_sigma;     /* <= 0: off; keep logits within so many standard deviations of the largest */
+	int32_t top_k;         /* 40; 0: off */
+	float typical_p;       /* 1: off */
+	float top_p;           /* 0.95; 1: off */
+	float min_p;           /* 0.05; 0: off */
+	float xtc_probability; /* 0: off */
+	float xtc_threshold;   /* 0.1; above 0.5: off */
+
+	float temp;              /* 0.8; 0: always the likeliest token */
+	float dynatemp_range;    /* 0: off; the temperature moves within temp +- range with the entropy */
+	float dynatemp_exponent; /* 1 */
+
+	const struct baton_logit_bias *logit_bias; /* [n_logit_bias] */
+	size_t n_logit_bias;
+};
+
+/* The defaults above, seed 0. */
+BATON_API void baton_sampler_params_init(struct baton_sampler_params *params);
+
 #ifdef __cplusplus
 }
 #endif

@@ -85,7 +85,7 @@ static void help_options(const struct bt_tool *tool, FILE *out, int width)
 			if (!any) fprintf(out, "\n%s:\n", bt_opt_group_name((enum bt_opt_group)g));
 			any = true;
 			int col = fprintf(out, "  %s%s%s", opt->names, opt->metavar ? " " : "",
-					  opt->metavar ? opt->metavar : "");
+			                  opt->metavar ? opt->metavar : "");
 			if (col > column - 2) {
 				fputc('\n', out);
 				col = 0;
@@ -130,7 +130,7 @@ static const char overview[] =
 void bt_tools_help(FILE *out)
 {
 	fprintf(out,
-		"baton runs large language models from GGUF files.\n\nusage: baton COMMAND [options] [arguments]\n");
+	        "baton runs large language models from GGUF files.\n\nusage: baton COMMAND [options] [arguments]\n");
 	for (int g = 0; g < BT_TOOL_GROUPS; g++) {
 		bool any = false;
 		for (const struct bt_tool *t = bt_tool_table; t->name; t++) {
@@ -143,7 +143,7 @@ void bt_tools_help(FILE *out)
 	fputc('\n', out);
 	wrap(out, overview, 0, 0, terminal_width(out));
 	fprintf(out, "\n`baton COMMAND --help` explains a command; `baton --version` prints the version.\n"
-		     "First steps: baton run smollm2 \"Why is the sky blue?\"\n");
+	             "First steps: baton run smollm2 \"Why is the sky blue?\"\n");
 }
 
 /* Text with everything escaped that troff takes for itself. */
@@ -154,12 +154,9 @@ static void man_text(FILE *out, const char *s, size_t len)
 		char c = s[i];
 		if (line_start && (c == '.' || c == '\'')) fputs("\\&", out);
 		line_start = c == '\n';
-		if (c == '\\')
-			fputs("\\e", out);
-		else if (c == '-')
-			fputs("\\-", out);
-		else
-			fputc(c, out);
+		if (c == '\\') fputs("\\e", out);
+		else if (c == '-') fputs("\\-", out);
+		else fputc(c, out);
 	}
 }
 
@@ -230,9 +227,9 @@ void bt_opts_man(const struct bt_tool *tool, FILE *out)
 	fputs(".\\\" Generated from baton's table of options.\n", out);
 	if (!tool) {
 		fprintf(out,
-			".TH BATON 1 \"\" \"baton %s\" \"baton manual\"\n.SH NAME\nbaton \\- run large language models "
-			"from GGUF files\n.SH SYNOPSIS\n.B baton\n.I COMMAND\n[options] [arguments]\n.SH DESCRIPTION\n",
-			baton_version());
+		        ".TH BATON 1 \"\" \"baton %s\" \"baton manual\"\n.SH NAME\nbaton \\- run large language models "
+		        "from GGUF files\n.SH SYNOPSIS\n.B baton\n.I COMMAND\n[options] [arguments]\n.SH DESCRIPTION\n",
+		        baton_version());
 		man_text(out, overview, strlen(overview));
 		fputs("\n.SH COMMANDS\n", out);
 		for (const struct bt_tool *t = bt_tool_table; t->name; t++) {
@@ -244,7 +241,7 @@ void bt_opts_man(const struct bt_tool *tool, FILE *out)
 		return;
 	}
 	fprintf(out, ".TH BATON\\-%s 1 \"\" \"baton %s\" \"baton manual\"\n.SH NAME\nbaton\\-%s \\- ", tool->name,
-		baton_version(), tool->name);
+	        baton_version(), tool->name);
 	man_text(out, tool->summary, strlen(tool->summary));
 	fprintf(out, "\n.SH SYNOPSIS\n.B baton %s\n[options] ", tool->name);
 	man_text(out, tool->args, strlen(tool->args));
@@ -272,8 +269,8 @@ static json_t *option_json(const struct bt_option *opt)
 		while (*s == ',' || *s == ' ') s++;
 	}
 	json_t *j = json_pack("{s:o, s:s?, s:s, s:s, s:s?, s:s?, s:s}", "names", names, "metavar", opt->metavar, "type",
-			      types[opt->type], "group", bt_opt_group_name(opt->group), "default", opt->def, "choices",
-			      opt->choices, "help", opt->help);
+	                      types[opt->type], "group", bt_opt_group_name(opt->group), "default", opt->def, "choices",
+	                      opt->choices, "help", opt->help);
 	if (opt->type == BT_OPT_INT || opt->type == BT_OPT_FLOAT || opt->type == BT_OPT_INTS) {
 		json_object_set_new(j, "min", json_real(opt->min));
 		json_object_set_new(j, "max", json_real(opt->max));
@@ -290,8 +287,8 @@ int bt_opts_dump(FILE *out)
 			if (bt_option_table[id].tools & 1u << t->id)
 				json_array_append_new(list, option_json(&bt_option_table[id]));
 		json_object_set_new(tools, t->name,
-				    json_pack("{s:s, s:s, s:o}", "args", t->args, "summary", t->summary, "options",
-					      list));
+		                    json_pack("{s:s, s:s, s:o}", "args", t->args, "summary", t->summary, "options",
+		                              list));
 	}
 	int rc = tools ? json_dumpf(tools, out, JSON_INDENT(1) | JSON_PRESERVE_ORDER) : -1;
 	fputc('\n', out);

@@ -52,7 +52,7 @@ int bt_hub_rank(const char *file, const char *quant)
 {
 	/* Good quality for the size first; what needs much more memory or loses much more comes late. */
 	static const char *const order[] = {"Q4_K_M", "Q4_K_S", "Q4_K", "Q5_K_M", "Q5_K_S", "Q4_1",   "Q4_0", "IQ4_XS",
-					    "IQ4_NL", "Q6_K",   "Q8_0", "Q5_1",   "Q5_0",   "Q3_K_M", "BF16", "F16"};
+	                                    "IQ4_NL", "Q6_K",   "Q8_0", "Q5_1",   "Q5_0",   "Q3_K_M", "BF16", "F16"};
 	const int n = sizeof order / sizeof *order;
 	unsigned part, parts;
 	size_t len = strlen(file);
@@ -69,12 +69,9 @@ enum baton_status bt_hub_cache_dir(char *dir, size_t size, struct baton_error *e
 {
 	const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
 	int n;
-	if (xdg && xdg[0] == '/')
-		n = snprintf(dir, size, "%s/baton/models", xdg);
-	else if (home && *home)
-		n = snprintf(dir, size, "%s/.cache/baton/models", home);
-	else
-		return bt_fail(err, BATON_ERR_IO, "no cache folder: neither XDG_CACHE_HOME nor HOME is set");
+	if (xdg && xdg[0] == '/') n = snprintf(dir, size, "%s/baton/models", xdg);
+	else if (home && *home) n = snprintf(dir, size, "%s/.cache/baton/models", home);
+	else return bt_fail(err, BATON_ERR_IO, "no cache folder: neither XDG_CACHE_HOME nor HOME is set");
 	if (n < 0 || (size_t)n >= size) return bt_fail(err, BATON_ERR_IO, "the cache folder's name is too long");
 	return BATON_OK;
 }
@@ -97,8 +94,8 @@ static enum baton_status parse_hf(const char *text, struct bt_hub_ref *ref, stru
 	const char *slash = memchr(text, '/', len);
 	if (!slash || memchr(slash + 1, '/', len - (size_t)(slash + 1 - text)) || len >= sizeof ref->repo)
 		return bt_fail(err, BATON_ERR_ARG,
-			       "hf:%.100s: expected hf:owner/repo, hf:owner/repo:file.gguf or hf:owner/repo:quant",
-			       text);
+		               "hf:%.100s: expected hf:owner/repo, hf:owner/repo:file.gguf or hf:owner/repo:quant",
+		               text);
 	memcpy(ref->repo, text, len);
 	ref->repo[len] = 0;
 	if (colon && strlen(colon + 1) >= sizeof ref->file)
@@ -126,7 +123,7 @@ static enum baton_status parse_url(const char *text, struct bt_hub_ref *ref, str
 	char *name = strrchr(path, '/');
 	if (!safe_path(path) || !name || !name[1] || strlen(name + 1) >= sizeof ref->name)
 		return bt_fail(err, BATON_ERR_ARG,
-			       "%.100s: expected the address of a file, https://host/path/file.gguf", text);
+		               "%.100s: expected the address of a file, https://host/path/file.gguf", text);
 	*name = 0;
 	ref->kind = BT_HUB_URL;
 	strcpy(ref->url, text);
@@ -175,19 +172,15 @@ enum baton_status bt_hub_cached(const struct bt_hub_ref *ref, char **path, struc
 	enum baton_status st = bt_hub_cache_dir(cache, sizeof cache, err);
 	if (st) return st;
 	snprintf(folder, sizeof folder, "%s/%s", cache, ref->dir);
-	if (*ref->name)
-		snprintf(name, sizeof name, "%s", ref->name);
-	else
-		best_in_folder(folder, ref->file, name, sizeof name);
+	if (*ref->name) snprintf(name, sizeof name, "%s", ref->name);
+	else best_in_folder(folder, ref->file, name, sizeof name);
 	if (!*name) return BATON_OK;
 	struct bt_buf b;
 	bt_buf_init(&b, BT_MEM_HOST, 4096);
 	bt_buf_addf(&b, "%s/%s", folder, name);
 	st = bt_buf_check(&b, err, "a path in the cache");
-	if (!st && file_exists(b.data))
-		*path = b.data;
-	else
-		bt_buf_free(&b);
+	if (!st && file_exists(b.data)) *path = b.data;
+	else bt_buf_free(&b);
 	return st;
 }
 

@@ -15,16 +15,11 @@ static int about(int argc, char **argv)
 {
 	const struct bt_tool *tool = argc > 2 ? bt_tool_find(argv[2]) : NULL;
 	if (argc > 2 && !tool) return unknown_command(argv[2]);
-	if (!strcmp(argv[1], "--version"))
-		printf("baton %s\n", baton_version());
-	else if (!strcmp(argv[1], "--man"))
-		bt_opts_man(tool, stdout);
-	else if (!strcmp(argv[1], "--dump-options"))
-		bt_opts_dump(stdout);
-	else if (tool)
-		bt_opts_help(tool, stdout);
-	else
-		bt_tools_help(stdout);
+	if (!strcmp(argv[1], "--version")) printf("baton %s\n", baton_version());
+	else if (!strcmp(argv[1], "--man")) bt_opts_man(tool, stdout);
+	else if (!strcmp(argv[1], "--dump-options")) bt_opts_dump(stdout);
+	else if (tool) bt_opts_help(tool, stdout);
+	else bt_tools_help(stdout);
 	return BT_EXIT_OK;
 }
 
@@ -41,12 +36,9 @@ static int run_tool(const struct bt_tool *tool, int argc, char **argv)
 	struct bt_opts o;
 	struct baton_error err;
 	int rc = BT_EXIT_OK;
-	if (bt_opts_parse(&o, tool, argc, argv, &err))
-		rc = bt_opts_usage(&o, "%s", err.text);
-	else if (bt_opt_flag(&o, BT_OPT_HELP))
-		bt_opts_help(tool, stdout);
-	else
-		rc = tool->main(&o);
+	if (bt_opts_parse(&o, tool, argc, argv, &err)) rc = bt_opts_usage(&o, "%s", err.text);
+	else if (bt_opt_flag(&o, BT_OPT_HELP)) bt_opts_help(tool, stdout);
+	else rc = tool->main(&o);
 	bt_opts_free(&o);
 	return rc;
 }
@@ -59,12 +51,9 @@ int main(int argc, char **argv)
 		return BT_EXIT_USAGE;
 	}
 	const struct bt_tool *tool = bt_tool_find(argv[1]);
-	if (tool)
-		rc = run_tool(tool, argc - 1, argv + 1);
-	else if (is_about(argv[1]))
-		rc = about(argc, argv);
-	else
-		return unknown_command(argv[1]);
+	if (tool) rc = run_tool(tool, argc - 1, argv + 1);
+	else if (is_about(argv[1])) rc = about(argc, argv);
+	else return unknown_command(argv[1]);
 	/* Output that could not be written (a full disk, a closed pipe) is work that failed. */
 	if (fflush(stdout) || ferror(stdout)) {
 		if (rc == BT_EXIT_OK) {

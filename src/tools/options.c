@@ -72,7 +72,7 @@ void bt_opt_expects(const struct bt_option *opt, char *text, size_t size)
 }
 
 static enum baton_status bad_value(const struct bt_option *opt, const char *name, const char *value,
-				   struct baton_error *err)
+                                   struct baton_error *err)
 {
 	char expects[160];
 	bt_opt_expects(opt, expects, sizeof expects);
@@ -106,7 +106,7 @@ static bool whole(const char *s, const char **end, double *num)
 
 /* One element of a list of numbers: "5", "1-8", "1-8+2", "1-8*2" up to a comma or the end. */
 static enum baton_status add_range(struct bt_opt_values *vals, const struct bt_option *opt, const char *name,
-				   const char *value, const char **at, struct baton_error *err)
+                                   const char *value, const char **at, struct baton_error *err)
 {
 	const char *s = *at;
 	double first, last, step = 1;
@@ -125,7 +125,7 @@ static enum baton_status add_range(struct bt_opt_values *vals, const struct bt_o
 	for (double v = first; v <= last; v = op == '+' ? v + step : v * step) {
 		if (vals->n >= MAX_VALUES)
 			return bt_fail(err, BATON_ERR_ARG, "%s: '%.80s' are more than %d values", name, value,
-				       MAX_VALUES);
+			               MAX_VALUES);
 		enum baton_status st = add_value(vals, NULL, v, err);
 		if (st) return st;
 	}
@@ -134,7 +134,7 @@ static enum baton_status add_range(struct bt_opt_values *vals, const struct bt_o
 }
 
 static enum baton_status add_ints(struct bt_opt_values *vals, const struct bt_option *opt, const char *name,
-				  const char *value, struct baton_error *err)
+                                  const char *value, struct baton_error *err)
 {
 	for (const char *s = value;; s++) {
 		enum baton_status st = add_range(vals, opt, name, value, &s, err);
@@ -144,7 +144,7 @@ static enum baton_status add_ints(struct bt_opt_values *vals, const struct bt_op
 }
 
 static enum baton_status add_list(struct bt_opts *o, struct bt_opt_values *vals, const struct bt_option *opt,
-				  const char *name, const char *value, struct baton_error *err)
+                                  const char *name, const char *value, struct baton_error *err)
 {
 	for (const char *s = value;; s++) {
 		size_t len = strcspn(s, ",");
@@ -160,7 +160,7 @@ static enum baton_status add_list(struct bt_opts *o, struct bt_opt_values *vals,
 }
 
 static enum baton_status set_number(struct bt_opt_values *vals, const struct bt_option *opt, const char *name,
-				    const char *value, struct baton_error *err)
+                                    const char *value, struct baton_error *err)
 {
 	double num = 0;
 	if (opt->type == BT_OPT_FLOAT) {
@@ -176,7 +176,7 @@ static enum baton_status set_number(struct bt_opt_values *vals, const struct bt_
 }
 
 static enum baton_status set_bool(struct bt_opt_values *vals, const struct bt_option *opt, const char *name,
-				  const char *value, struct baton_error *err)
+                                  const char *value, struct baton_error *err)
 {
 	if (in_choices("1|on|true|yes", value, strlen(value))) return add_value(vals, "1", 1, err);
 	if (in_choices("0|off|false|no", value, strlen(value))) return add_value(vals, "0", 0, err);
@@ -185,7 +185,7 @@ static enum baton_status set_bool(struct bt_opt_values *vals, const struct bt_op
 
 /* Store one value, or a list of them, from the command line or from the table's default. */
 static enum baton_status set_value(struct bt_opts *o, enum bt_opt_id id, const char *name, const char *value,
-				   struct baton_error *err)
+                                   struct baton_error *err)
 {
 	const struct bt_option *opt = &bt_option_table[id];
 	struct bt_opt_values *vals = &o->opt[id];
@@ -319,7 +319,7 @@ static enum baton_status place_models(struct bt_opts *o, struct baton_error *err
 }
 
 enum baton_status bt_opts_parse(struct bt_opts *o, const struct bt_tool *tool, int argc, char **argv,
-				struct baton_error *err)
+                                struct baton_error *err)
 {
 	memset(o, 0, sizeof *o);
 	o->tool = tool;
@@ -329,21 +329,18 @@ enum baton_status bt_opts_parse(struct bt_opts *o, const struct bt_tool *tool, i
 	if (!st && !o->args) st = bt_fail_nomem(err, (size_t)argc, "options");
 	bool only_args = false;
 	for (int i = 1; i < argc && !st; i++) {
-		if (!only_args && !strcmp(argv[i], "--"))
-			only_args = true;
-		else if (!only_args && argv[i][0] == '-' && argv[i][1])
-			st = parse_option(o, argc, argv, &i, err);
-		else
-			o->args[o->n_args++] = argv[i];
+		if (!only_args && !strcmp(argv[i], "--")) only_args = true;
+		else if (!only_args && argv[i][0] == '-' && argv[i][1]) st = parse_option(o, argc, argv, &i, err);
+		else o->args[o->n_args++] = argv[i];
 		if (o->opt[BT_OPT_HELP].n) return st;
 	}
 	if (!st) st = place_models(o, err);
 	if (!st && o->n_args < tool->min_args)
 		st = bt_fail(err, BATON_ERR_ARG, "%s missing: baton %s %s", o->n_args ? "argument" : "arguments",
-			     tool->name, tool->args);
+		             tool->name, tool->args);
 	if (!st && tool->max_args >= 0 && o->n_args > tool->max_args)
 		st = bt_fail(err, BATON_ERR_ARG, "unexpected argument '%.80s' (a text of several words needs quotes)",
-			     o->args[tool->max_args]);
+		             o->args[tool->max_args]);
 	return st;
 }
 

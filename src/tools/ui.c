@@ -67,14 +67,10 @@ double bt_ui_now(void)
 
 const char *bt_ui_bytes(char *text, size_t size, uint64_t bytes)
 {
-	if (bytes < 1024)
-		snprintf(text, size, "%d B", (int)bytes);
-	else if (bytes < 1u << 20)
-		snprintf(text, size, "%.1f KiB", (double)bytes / 1024);
-	else if (bytes < 1u << 30)
-		snprintf(text, size, "%.1f MiB", (double)bytes / 1048576);
-	else
-		snprintf(text, size, "%.2f GiB", (double)bytes / 1073741824);
+	if (bytes < 1024) snprintf(text, size, "%d B", (int)bytes);
+	else if (bytes < 1u << 20) snprintf(text, size, "%.1f KiB", (double)bytes / 1024);
+	else if (bytes < 1u << 30) snprintf(text, size, "%.1f MiB", (double)bytes / 1048576);
+	else snprintf(text, size, "%.2f GiB", (double)bytes / 1073741824);
 	return text;
 }
 
@@ -99,10 +95,10 @@ static void draw(struct bt_ui_progress *p, double now)
 	int n = snprintf(line, sizeof line, "%.60s  %s", p->label, bt_ui_bytes(done, sizeof done, p->done));
 	if (p->total)
 		n += snprintf(line + n, sizeof line - (size_t)n, " of %s  %3d %%",
-			      bt_ui_bytes(total, sizeof total, p->total),
-			      (int)((double)p->done * 100 / (double)p->total));
+		              bt_ui_bytes(total, sizeof total, p->total),
+		              (int)((double)p->done * 100 / (double)p->total));
 	n += snprintf(line + n, sizeof line - (size_t)n, "  %s/s",
-		      bt_ui_bytes(rate, sizeof rate, (uint64_t)per_second));
+	              bt_ui_bytes(rate, sizeof rate, (uint64_t)per_second));
 	if (p->total > p->done && per_second > 1) {
 		unsigned left = (unsigned)((double)(p->total - p->done) / per_second);
 		n += snprintf(line + n, sizeof line - (size_t)n, "  %u:%02u left", left / 60, left % 60);

@@ -38,7 +38,7 @@ static void bad_lines(void **state)
 	(void)state;
 	static const char text[] =
 		"{\"a\":1}\n\n  "
-	        "\r\n[1]\n{\"a\":\n7\n{\"b\":\"x\\u0000y\"}\n\"\xff\"\n{\"c\":1,\"c\":2}\n{\"last\":true}";
+		"\r\n[1]\n{\"a\":\n7\n{\"b\":\"x\\u0000y\"}\n\"\xff\"\n{\"c\":1,\"c\":2}\n{\"last\":true}";
 	struct fixture f;
 	open_text(&f, text, sizeof text - 1);
 	json_t *v = bt_jsonl_read(&f.j);
