@@ -166,9 +166,10 @@ void bt_pool_run(struct bt_pool *p, bt_task_fn fn, void *arg, size_t n_items, si
 	unsigned count = 0;
 	while (atomic_load(&p->unfinished))
 		if (!spin(&until, &count)) break;
-	for (uint32_t left; (left = atomic_load(&p->unfinished));) {
+	while (atomic_load(&p->unfinished)) {
 		atomic_store(&p->caller_sleeps, 1);
-		if ((left = atomic_load(&p->unfinished))) futex_wait(&p->unfinished, left);
+		uint32_t left = atomic_load(&p->unfinished);
+		if (left) futex_wait(&p->unfinished, left);
 		atomic_store(&p->caller_sleeps, 0);
 	}
 }

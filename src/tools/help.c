@@ -61,10 +61,7 @@ static void option_text(const struct bt_option *opt, char *text, size_t size)
 			n += snprintf(text + n, size - (size_t)n, *c == '|' ? ",%c" : "%c", *c == '|' ? ' ' : *c);
 		open = "; ";
 	}
-	if (opt->def) {
-		n += snprintf(text + n, size - (size_t)n, "%sdefault: %s", open, opt->def);
-		open = "";
-	}
+	if (opt->def) n += snprintf(text + n, size - (size_t)n, "%sdefault: %s", open, opt->def);
 	if (opt->choices || opt->def) snprintf(text + n, size - (size_t)n, ")");
 }
 
