@@ -254,10 +254,8 @@ static void measure_tensor(struct bt_cursor *c, struct bt_tensor *t, uint64_t at
 		               t->type->block, t->type->name);
 		return;
 	}
-	uint64_t values;
 	fits = fits && !__builtin_mul_overflow(t->dim[0] / t->type->block, (uint64_t)t->type->bytes, &t->row_bytes) &&
-	       !__builtin_mul_overflow(t->row_bytes, t->n_rows, &t->size) &&
-	       !__builtin_mul_overflow(t->dim[0], t->n_rows, &values) && values <= INT64_MAX && t->size <= INT64_MAX;
+	       !__builtin_mul_overflow(t->row_bytes, t->n_rows, &t->size);
 	if (!fits)
 		bt_cursor_fail(c, BATON_ERR_FORMAT, at,
 		               "its size overflows: %" PRIu64 " x %" PRIu64 " x %" PRIu64 " x %" PRIu64 " values of %s",

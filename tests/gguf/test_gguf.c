@@ -1,7 +1,7 @@
 /* Tests of src/gguf: what sound files say, mapped, read, from memory and in parts; and files that cannot be opened. */
 #include "make.h"
 
-#include <math.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +11,19 @@ static const char *in_folder(char *buf, size_t size, const char *name)
 {
 	snprintf(buf, size, "%s/%s", folder, name);
 	return buf;
+}
+
+/* Descriptors open in this process, and maps of files in the folder. */
+static size_t open_things(void)
+{
+	size_t n = 0;
+	char line[512];
+	FILE *maps = fopen("/proc/self/maps", "r");
+	assert_non_null(maps);
+	while (fgets(line, sizeof line, maps)) n += strstr(line, folder) != NULL;
+	fclose(maps);
+	for (int fd = 0; fd < 256; fd++) n += fcntl(fd, F_GETFD) >= 0;
+	return n;
 }
 
 /* One key of every type, a few arrays, two tensors. */
@@ -175,7 +188,7 @@ static void sound_files_open_in_every_way(void **state)
 	char path[128];
 	struct baton_error err = {0};
 	for (uint32_t version = 2; version <= 3; version++) {
-		size_t blocks = live_blocks();
+		size_t blocks = live_blocks(), things = open_things();
 		struct bt_buf b;
 		make_sample(&b, version);
 		write_file(in_folder(path, sizeof path, "sample.gguf"), b.data, b.len);
@@ -198,6 +211,7 @@ static void sound_files_open_in_every_way(void **state)
 		}
 		bt_buf_free(&b);
 		assert_int_equal(live_blocks(), blocks);
+		assert_int_equal(open_things(), things);
 	}
 	bt_gguf_close(&(struct bt_gguf *){NULL});
 }
@@ -343,8 +357,9 @@ static void refuse_parts(const char *open, const char *says)
 	char path[160];
 	struct bt_gguf *g;
 	struct baton_error err;
-	size_t blocks = live_blocks();
+	size_t blocks = live_blocks(), things = open_things();
 	assert_int_not_equal(bt_gguf_open(in_folder(path, sizeof path, open), NULL, &g, &err), BATON_OK);
+	assert_int_equal(open_things(), things);
 	if (!strstr(err.text, says)) fail_msg("'%s' does not say '%s'", err.text, says);
 	assert_int_equal(live_blocks(), blocks);
 }
@@ -367,6 +382,8 @@ static void split_models_must_fit_together(void **state)
 	make_parts(5);
 	rename(in_folder(path, sizeof path, "m-00002-of-00003.gguf"), in_folder(other, sizeof other, "renamed.gguf"));
 	refuse_parts("renamed.gguf", "its name does not end in -NNNNN-of-00003.gguf");
+	make_part("m-0000x-of-00003.gguf", 0, 3, 5, 0, 0);
+	refuse_parts("m-0000x-of-00003.gguf", "its name does not end in -NNNNN-of-00003.gguf");
 	make_part("m-00001-of-00003.gguf", 0, 60000, 5, 0, 0);
 	refuse_parts("m-00001-of-00003.gguf", "'split.count' is 60000");
 	/* A file with split.count 1 is whole, whatever its name. */

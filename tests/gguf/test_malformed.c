@@ -24,8 +24,8 @@ static const struct {
 	{"09-", "version 0"},
 	{"10-", "version 99"},
 	{"11-", "big-endian"},
-	{"12-", "4611686018427387904 tensors"},
-	{"13-", "4611686018427387904 keys"},
+	{"12-", "4611686018427387904 tensors are too many for a file of"},
+	{"13-", "4611686018427387904 keys are too many for a file of"},
 	{"14-", "tensor count, 14"},
 	{"15-", "key 19"},
 	{"16-", "'llama.note': its string takes 9223372036854775809 bytes"},
@@ -209,7 +209,49 @@ static void claims_are_not_believed(void **state)
 		}
 }
 
-/* Names whose hashes' low bits agree would make the index quadratic; duplicates far apart must be seen all the same. */
+static void a_key_needs_a_name(void **state)
+{
+	(void)state;
+	struct bt_buf b;
+	struct bt_gguf *g;
+	struct baton_error err;
+	put_header(&b, 3, 0, 1);
+	put_kv(&b, "", BT_GGUF_U32, 1, 4);
+	assert_int_equal(bt_gguf_open_memory(b.data, b.len, "nameless", &g, &err), BATON_ERR_FORMAT);
+	assert_string_equal(err.text, "nameless: key 0: its name is empty (at byte 24)");
+	bt_buf_free(&b);
+}
+
+/* The hash of src/gguf/index.c. */
+static uint32_t hash(const char *s)
+{
+	uint64_t h = 0xCBF29CE484222325u;
+	for (; *s; s++) h = (h ^ (unsigned char)*s) * 0x100000001B3u;
+	h = (h ^ h >> 33) * 0xFF51AFD7ED558CCDu;
+	return (uint32_t)(h ^ h >> 33);
+}
+
+/* Names chosen so that all fall into one slot would make the index quadratic: 65,536 of them, minutes of work. */
+static void colliding_names_are_refused(void **state)
+{
+	(void)state;
+	enum { N = 2000, SLOTS = 4096 };
+	struct bt_buf b;
+	struct bt_gguf *g;
+	struct baton_error err;
+	char name[32];
+	put_header(&b, 3, 0, N);
+	for (unsigned i = 0, found = 0; found < N; i++) {
+		snprintf(name, sizeof name, "%x", i);
+		if (hash(name) % SLOTS != 0) continue;
+		put_kv(&b, name, BT_GGUF_U8, 0, 1);
+		found++;
+	}
+	assert_int_equal(bt_gguf_open_memory(b.data, b.len, "colliding", &g, &err), BATON_ERR_FORMAT);
+	assert_non_null(strstr(err.text, "collide"));
+	bt_buf_free(&b);
+}
+
 static void duplicates_are_found_wherever_they_stand(void **state)
 {
 	(void)state;
@@ -310,6 +352,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(every_cut_of_a_file_is_refused),
 		cmocka_unit_test(no_flipped_bit_does_harm),
 		cmocka_unit_test(claims_are_not_believed),
+		cmocka_unit_test(a_key_needs_a_name),
+		cmocka_unit_test(colliding_names_are_refused),
 		cmocka_unit_test(duplicates_are_found_wherever_they_stand),
 		cmocka_unit_test(every_failed_allocation_is_survived),
 		cmocka_unit_test(a_small_model_cut_anywhere_is_refused),
