@@ -38,19 +38,27 @@ static bool has_f16c(void)
 }
 #endif
 
-enum bt_cpu_level bt_cpu_level_native(void)
+bool bt_cpu_level_supported(enum bt_cpu_level level)
 {
+	if (level == BT_CPU_C) return true;
 #if defined __x86_64__
 	/* __builtin_cpu_supports also asks whether the system saves the wide registers */
 	__builtin_cpu_init();
-	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c()) return BT_CPU_C;
-	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
-	    !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
-		return BT_CPU_AVX2;
-	return __builtin_cpu_supports("avx512vnni") ? BT_CPU_AVX512V : BT_CPU_AVX512;
-#else
-	return BT_CPU_C;
+	bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+	bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+	              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+	if (level == BT_CPU_AVX2) return avx2;
+	if (level == BT_CPU_AVX512) return avx512;
+	if (level == BT_CPU_AVX512V) return avx512 && __builtin_cpu_supports("avx512vnni");
 #endif
+	return false;
+}
+
+enum bt_cpu_level bt_cpu_level_native(void)
+{
+	int level = BT_CPU_LEVELS - 1;
+	while (!bt_cpu_level_supported((enum bt_cpu_level)level)) level--;
+	return (enum bt_cpu_level)level;
 }
 
 void bt_cpu_init_c(struct bt_cpu_kernels *k, const struct bt_cpu_sizes *sizes)

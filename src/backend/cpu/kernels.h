@@ -37,6 +37,8 @@ enum bt_cpu_level {
 const char *bt_cpu_level_name(enum bt_cpu_level level); /* "c", "avx2", "avx512", "avx512vnni" */
 /* The level of that name; false when unknown. */
 bool bt_cpu_level_by_name(const char *name, enum bt_cpu_level *out);
+/* Whether this machine has all that a level needs. */
+bool bt_cpu_level_supported(enum bt_cpu_level level);
 /* The highest level of this machine. */
 enum bt_cpu_level bt_cpu_level_native(void);
 
