@@ -1,3 +1,4 @@
+#define BT_STATUS_C
 #include "base/status.h"
 
 #include <stdio.h>

@@ -20,4 +20,11 @@ enum baton_status bt_fail_prefix(struct baton_error *err, const char *prefix);
 /* The usual sentence for a failed allocation of size bytes for `what`. */
 enum baton_status bt_fail_nomem(struct baton_error *err, size_t size, const char *what);
 
+/* Tells the static analyser what it cannot see across files: none of them returns BATON_OK. */
+#if defined __clang_analyzer__ && !defined BT_STATUS_C
+#define bt_fail(err, status, ...)   (bt_fail(err, status, __VA_ARGS__), (status))
+#define bt_fail_prefix(err, text)   (bt_fail_prefix(err, text), BATON_ERR_ARG)
+#define bt_fail_nomem(err, n, what) (bt_fail_nomem(err, n, what), BATON_ERR_NOMEM)
+#endif
+
 #endif
