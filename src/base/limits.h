@@ -27,9 +27,11 @@
 #define BT_LIMIT_THREADS 512
 
 /* Text */
-#define BT_LIMIT_TEXT        ((size_t)1 << 30)   /* bytes of one text to tokenize */
-#define BT_LIMIT_TOKEN_BYTES 65536               /* bytes of one vocabulary entry */
-#define BT_LIMIT_LINE        ((size_t)256 << 20) /* bytes of one line of JSON input */
+#define BT_LIMIT_TEXT          ((size_t)1 << 30)   /* bytes of one text to tokenize */
+#define BT_LIMIT_TOKEN_BYTES   65536               /* bytes of one vocabulary entry */
+#define BT_LIMIT_SPECIAL_TOKEN 512                 /* bytes of a token that is looked for at every place of a text */
+#define BT_LIMIT_MERGES        (1u << 24)          /* merges of a vocabulary */
+#define BT_LIMIT_LINE          ((size_t)256 << 20) /* bytes of one line of JSON input */
 
 /* Chat templates: they come from untrusted files */
 #define BT_LIMIT_TEMPLATE_SOURCE ((size_t)4 << 20)
