@@ -3,6 +3,7 @@
  * 1,000th byte. */
 #include "make.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <sys/mman.h>
@@ -272,6 +273,28 @@ static void duplicates_are_found_wherever_they_stand(void **state)
 	}
 }
 
+/* What the fuzzer found worth keeping: runs also where there is no fuzzer. */
+static void the_corpus_of_the_fuzzer_does_no_harm(void **state)
+{
+	(void)state;
+	char folder[1024], path[1300];
+	size_t n = 0, blocks = live_blocks();
+	DIR *dir = opendir(data_path(folder, sizeof folder, "../fuzz/corpus/gguf"));
+	assert_non_null(dir);
+	for (struct dirent *e; (e = readdir(dir));) {
+		if (e->d_name[0] == '.') continue;
+		size_t size;
+		snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+		unsigned char *bytes = read_file(path, &size);
+		probe(bytes, size, NULL);
+		free(bytes);
+		n++;
+	}
+	closedir(dir);
+	assert_true(n > 100);
+	assert_int_equal(live_blocks(), blocks);
+}
+
 static void every_failed_allocation_is_survived(void **state)
 {
 	(void)state;
@@ -355,6 +378,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_key_needs_a_name),
 		cmocka_unit_test(colliding_names_are_refused),
 		cmocka_unit_test(duplicates_are_found_wherever_they_stand),
+		cmocka_unit_test(the_corpus_of_the_fuzzer_does_no_harm),
 		cmocka_unit_test(every_failed_allocation_is_survived),
 		cmocka_unit_test(a_small_model_cut_anywhere_is_refused),
 	};
