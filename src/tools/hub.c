@@ -76,8 +76,7 @@ enum baton_status bt_hub_cache_dir(char *dir, size_t size, struct baton_error *e
 	return BATON_OK;
 }
 
-/* A part of a name that becomes a part of a path: no empty, hidden or parent folder, no control characters. */
-static bool safe_path(const char *s)
+bool bt_hub_safe_path(const char *s)
 {
 	if (!*s || *s == '/') return false;
 	for (const char *c = s; *c; c++) {
@@ -103,7 +102,7 @@ static enum baton_status parse_hf(const char *text, struct bt_hub_ref *ref, stru
 	strcpy(ref->file, colon ? colon + 1 : "");
 	size_t n = strlen(ref->file);
 	ref->is_quant = n < 5 || strcasecmp(ref->file + n - 5, ".gguf");
-	if (!safe_path(ref->repo) || (*ref->file && !safe_path(ref->file)))
+	if (!bt_hub_safe_path(ref->repo) || (*ref->file && !bt_hub_safe_path(ref->file)))
 		return bt_fail(err, BATON_ERR_ARG, "hf:%.100s: not the name of a repository or file", text);
 	ref->kind = BT_HUB_HF;
 	snprintf(ref->dir, sizeof ref->dir, "hf/%s", ref->repo);
@@ -121,7 +120,7 @@ static enum baton_status parse_url(const char *text, struct bt_hub_ref *ref, str
 	memcpy(path, host, len);
 	path[len] = 0;
 	char *name = strrchr(path, '/');
-	if (!safe_path(path) || !name || !name[1] || strlen(name + 1) >= sizeof ref->name)
+	if (!bt_hub_safe_path(path) || !name || !name[1] || strlen(name + 1) >= sizeof ref->name)
 		return bt_fail(err, BATON_ERR_ARG,
 		               "%.100s: expected the address of a file, https://host/path/file.gguf", text);
 	*name = 0;
@@ -165,6 +164,20 @@ static void best_in_folder(const char *folder, const char *quant, char *name, si
 	closedir(dir);
 }
 
+/* Whether the file is there, and where it is the first of several, the others too. */
+static bool all_parts_exist(const char *path)
+{
+	unsigned part, parts;
+	char other[4096];
+	if (!bt_hub_split(path, &part, &parts)) return file_exists(path);
+	int stem = (int)(strlen(path) - strlen("-00001-of-00001.gguf"));
+	for (part = 1; part <= parts; part++) {
+		snprintf(other, sizeof other, "%.*s-%05u-of-%05u.gguf", stem, path, part, parts);
+		if (!file_exists(other)) return false;
+	}
+	return true;
+}
+
 enum baton_status bt_hub_cached(const struct bt_hub_ref *ref, char **path, struct baton_error *err)
 {
 	char cache[1024], folder[2200], name[512];
@@ -179,23 +192,7 @@ enum baton_status bt_hub_cached(const struct bt_hub_ref *ref, char **path, struc
 	bt_buf_init(&b, BT_MEM_HOST, 4096);
 	bt_buf_addf(&b, "%s/%s", folder, name);
 	st = bt_buf_check(&b, err, "a path in the cache");
-	if (!st && file_exists(b.data)) *path = b.data;
+	if (!st && all_parts_exist(b.data)) *path = b.data;
 	else bt_buf_free(&b);
 	return st;
-}
-
-enum baton_status bt_tool_model_path(const struct bt_opts *o, const char *ref, char **path, struct baton_error *err)
-{
-	struct bt_hub_ref r;
-	(void)o;
-	*path = NULL;
-	enum baton_status st = bt_hub_parse(ref, &r, err);
-	if (st) return st;
-	if (r.kind == BT_HUB_PATH) {
-		*path = bt_mem_strdup(BT_MEM_HOST, ref);
-		return *path ? BATON_OK : bt_fail_nomem(err, strlen(ref), "a path");
-	}
-	st = bt_hub_cached(&r, path, err);
-	if (st || *path) return st;
-	return bt_fail(err, BATON_ERR_IO, "%s: not on this machine yet; `baton pull %s` fetches it", ref, ref);
 }

