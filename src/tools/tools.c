@@ -31,6 +31,32 @@ const struct bt_tool bt_tool_table[] = {
 		.main = bt_pull_main,
 	},
 	{
+		.id = BT_TOOL_QUANTIZE,
+		.group = BT_GROUP_FILES,
+		.name = "quantize",
+		.args = "IN OUT TYPE [THREADS]",
+		.min_args = 3,
+		.max_args = 4,
+		.summary = "write a model with its weights in another type",
+		.about =
+			"Reads the model IN (any file of a split model stands for all of them) and writes OUT with its weights "
+			"in TYPE, the way llama-quantize does it. TYPE is one of F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K_S, "
+			"Q5_1, Q5_0, Q4_K_M, Q4_K_S, Q4_1, Q4_0, IQ4_NL, IQ4_XS, Q3_K_L, Q3_K_M, Q3_K_S, Q2_K, TQ2_0, TQ1_0, "
+			"MXFP4_MOE, or COPY, which changes nothing and joins a split model.\n"
+			"\n"
+			"Most of them are mixes: the tensors that matter most get more bits. Norms, biases, routers and "
+			"convolutions stay as they are. Where the length of a tensor's rows does not fit a type, one of nearly "
+			"as many bits that fits is taken, and its line says so.\n"
+			"\n"
+			"OUT gets its name when it is complete; an interrupted run leaves nothing behind.",
+		.examples =
+			"baton quantize model-f16.gguf model-q4.gguf Q4_K_M\n"
+			"    from a 16-bit file to about 4.8 bits a weight\n"
+			"baton quantize --dry-run model-f16.gguf - Q5_K_M\n"
+			"    show types and sizes, and write nothing",
+		.main = bt_quantize_main,
+	},
+	{
 		.id = BT_TOOL_TOKENIZE,
 		.group = BT_GROUP_SCRIPT,
 		.name = "tokenize",
