@@ -1,0 +1,171 @@
+#include "plan/plan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const struct bt_op_info bt_op_table[BT_OP_KINDS] = {
+	[BT_OP_EMBED] = {"embed", 0, 1, 1},           [BT_OP_RMS_NORM] = {"rms_norm", 1, 1, 1},
+	[BT_OP_MATMUL] = {"matmul", 1, 1, 3},         [BT_OP_ROPE] = {"rope", 2, 2, 2},
+	[BT_OP_KV_STORE] = {"kv_store", 2, 0, 0},     [BT_OP_ATTENTION] = {"attention", 1, 1, 1},
+	[BT_OP_ROUTER] = {"router", 1, 1, 1},         [BT_OP_MATMUL_EXPERTS] = {"matmul_experts", 2, 1, 2},
+	[BT_OP_EXPERT_SUM] = {"expert_sum", 2, 1, 1}, [BT_OP_GATHER] = {"gather", 1, 1, 1},
+	[BT_OP_LOGITS] = {"logits", 1, 0, 0},
+};
+
+void bt_plan_init(struct bt_plan *p)
+{
+	*p = (struct bt_plan){0};
+	bt_arena_init(&p->arena, BT_MEM_HOST, 0);
+}
+
+void bt_plan_free(struct bt_plan *p)
+{
+	bt_arena_free(&p->arena);
+	bt_mem_free(p->op);
+	bt_mem_free(p->value);
+	bt_mem_free(p->cache);
+	bt_plan_init(p);
+}
+
+/* Room for one more element at the end of a growing array; false (and sticky) without memory. */
+static bool grow(struct bt_plan *p, void *array, uint32_t n, uint32_t *cap, size_t size)
+{
+	if (n < *cap) return true;
+	uint32_t want = *cap ? *cap * 2 : 64;
+	void *old, *now;
+	memcpy(&old, array, sizeof old);
+	now = bt_mem_realloc(BT_MEM_HOST, old, want * size);
+	if (!now) {
+		p->status = BATON_ERR_NOMEM;
+		return false;
+	}
+	memcpy(array, &now, sizeof now);
+	*cap = want;
+	return true;
+}
+
+uint32_t bt_plan_value(struct bt_plan *p, const char *name, uint32_t width, enum bt_rows rows)
+{
+	if (!grow(p, &p->value, p->n_values, &p->cap_values, sizeof *p->value)) return 0;
+	struct bt_value *v = &p->value[p->n_values];
+	*v = (struct bt_value){.width = width, .rows = rows, .first = UINT32_MAX};
+	snprintf(v->name, sizeof v->name, "%s", name);
+	return p->n_values++;
+}
+
+struct bt_op *bt_plan_op(struct bt_plan *p, enum bt_op_kind kind, uint32_t layer)
+{
+	struct bt_op *op = &p->dummy;
+	if (grow(p, &p->op, p->n_ops, &p->cap_ops, sizeof *p->op)) op = &p->op[p->n_ops++];
+	*op = (struct bt_op){.kind = kind, .layer = layer};
+	for (size_t i = 0; i < sizeof op->in / sizeof *op->in; i++) op->in[i] = BT_NO_VALUE;
+	for (size_t i = 0; i < sizeof op->out / sizeof *op->out; i++) op->out[i] = BT_NO_VALUE;
+	return op;
+}
+
+uint32_t bt_plan_cache(struct bt_plan *p, uint32_t layer, uint32_t n_head_kv, uint32_t d_k, uint32_t d_v)
+{
+	if (!grow(p, &p->cache, p->n_caches, &p->cap_caches, sizeof *p->cache)) return 0;
+	p->cache[p->n_caches] = (struct bt_cache_shape){layer, n_head_kv, d_k, d_v};
+	return p->n_caches++;
+}
+
+size_t bt_plan_rows(const struct bt_plan *p, uint32_t v, uint32_t n_tokens, uint32_t n_logits)
+{
+	switch (p->value[v].rows) {
+	case BT_ROWS_TOKENS: return n_tokens;
+	case BT_ROWS_EXPERTS: return (size_t)n_tokens * p->n_expert_used;
+	case BT_ROWS_LOGITS: return n_logits;
+	}
+	return 0;
+}
+
+static enum baton_status bad_op(const struct bt_plan *p, uint32_t i, const char *what, struct baton_error *err)
+{
+	return bt_fail(err, BATON_ERR_FORMAT, "plan: operation %u (%s of layer %u): %s", i,
+	               bt_op_table[p->op[i].kind].name, p->op[i].layer, what);
+}
+
+/* A matrix takes rows of width `in` and gives rows of width `out`. */
+static bool mat_fits(const struct bt_mat *m, uint64_t in, uint64_t out)
+{
+	return m->w && m->w->dim[0] == in && m->w->dim[1] == out && (!m->bias || m->bias->dim[0] == out);
+}
+
+static const char *check_mats(const struct bt_plan *p, const struct bt_op *op)
+{
+	uint32_t n = op->matmul.n_mats, gate = op->matmul.epilogue == BT_EPI_SILU_GATE;
+	if (n < 1 || n > BT_MAX_MATS || (gate && n != 2)) return "wrong number of matrices";
+	if (op->matmul.epilogue == BT_EPI_ADD && n != 1) return "a residual takes one matrix";
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t width = op->kind == BT_OP_LOGITS ? p->n_vocab : 0;
+		if (op->kind != BT_OP_LOGITS) {
+			if (op->out[i] == BT_NO_VALUE) return "a matrix without a result";
+			width = p->value[op->out[i]].width;
+		}
+		if (!mat_fits(&op->matmul.mat[i], p->value[op->in[0]].width, width)) return "a matrix does not fit";
+	}
+	return NULL;
+}
+
+/* Are its inputs and outputs there, and the inputs written already? */
+static const char *check_values(const struct bt_plan *p, const struct bt_op *op, bool *written)
+{
+	const struct bt_op_info *info = &bt_op_table[op->kind];
+	for (uint32_t i = 0; i < info->n_in; i++) {
+		if (op->in[i] == BT_NO_VALUE || op->in[i] >= p->n_values) return "an input is missing";
+		if (!written[op->in[i]]) return "an input is read before it is written";
+	}
+	uint32_t n_out = 0;
+	while (n_out < BT_MAX_MATS && op->out[n_out] != BT_NO_VALUE) {
+		if (op->out[n_out] >= p->n_values) return "an output is missing";
+		written[op->out[n_out++]] = true;
+	}
+	return n_out < info->n_out_min || n_out > info->n_out_max ? "wrong number of outputs" : NULL;
+}
+
+/* Do its parameters fit its values? */
+static const char *check_params(const struct bt_plan *p, const struct bt_op *op)
+{
+	switch (op->kind) {
+	case BT_OP_MATMUL:
+	case BT_OP_MATMUL_EXPERTS:
+	case BT_OP_LOGITS: return check_mats(p, op);
+	case BT_OP_EMBED:
+		return op->embed.w->dim[0] == p->value[op->out[0]].width ? NULL : "the embedding's width does not fit";
+	case BT_OP_RMS_NORM: {
+		uint64_t width = p->value[op->in[0]].width, n = op->norm.n_groups;
+		if (!n || width % n || width != p->value[op->out[0]].width) return "widths do not fit";
+		if (op->norm.w && op->norm.w->dim[0] * op->norm.w->dim[1] != (op->norm.per_group ? width : width / n))
+			return "the weight's width does not fit";
+		return NULL;
+	}
+	case BT_OP_KV_STORE: return op->kv.cache < p->n_caches ? NULL : "no such cache";
+	case BT_OP_ATTENTION: {
+		if (op->attention.cache >= p->n_caches) return "no such cache";
+		const struct bt_cache_shape *c = &p->cache[op->attention.cache];
+		if (!c->n_head_kv || op->attention.n_head % c->n_head_kv) return "heads are no multiple of KV heads";
+		return NULL;
+	}
+	case BT_OP_ROPE:
+		return op->rope.rope && op->rope.rope->n_pairs * 2 <= op->rope.d
+		               ? NULL
+		               : "more values rotated than a head has";
+	default: return NULL;
+	}
+}
+
+enum baton_status bt_plan_check(const struct bt_plan *p, struct baton_error *err)
+{
+	if (p->status) return bt_fail_nomem(err, 0, "the plan");
+	bool *written = bt_mem_array(BT_MEM_HOST, p->n_values + 1, sizeof *written);
+	if (!written) return bt_fail_nomem(err, p->n_values, "checking the plan");
+	enum baton_status status = BATON_OK;
+	for (uint32_t i = 0; i < p->n_ops && !status; i++) {
+		const char *what = check_values(p, &p->op[i], written);
+		if (!what) what = check_params(p, &p->op[i]);
+		if (what) status = bad_op(p, i, what, err);
+	}
+	bt_mem_free(written);
+	return status;
+}

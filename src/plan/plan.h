@@ -1,0 +1,161 @@
+/* plan.h: a model as a flat list of operations over named values.
+ *
+ * A family (src/arch) writes the plan once, when the model is opened. Widths are fixed by the model; what varies from
+ * step to step is only the number of rows: T tokens, or the O rows of them that want logits. So the plan is checked and
+ * memory-planned once and then run any number of times, with nothing allocated in between.
+ *
+ * All values are float32, row-major: value v is [rows][width]. An operation reads its inputs and writes its outputs;
+ * BT_EPI_ADD is the one case that reads what it writes.
+ */
+#ifndef BT_PLAN_PLAN_H
+#define BT_PLAN_PLAN_H
+
+#include "base/mem.h"
+#include "base/status.h"
+#include "gguf/gguf.h"
+#include "quant/type.h"
+
+enum bt_op_kind {
+	BT_OP_EMBED,          /* out[0] [T][width] = row token[t] of the embedding */
+	BT_OP_RMS_NORM,       /* out[0] = rms_norm(in[0]), each of n_groups parts of a row by itself */
+	BT_OP_MATMUL,         /* out[i] = mat[i] in[0] (+ bias), see enum bt_epilogue */
+	BT_OP_ROPE,           /* rotate in[0] and in[1] (query, key) in place; out = in */
+	BT_OP_KV_STORE,       /* append in[0] (key) and in[1] (value) to cache kv.cache */
+	BT_OP_ATTENTION,      /* out[0] = attention of in[0] over the cache */
+	BT_OP_ROUTER,         /* out[0] [T][2 used]: ids (as int32 bits) and weights of the experts chosen from in[0] */
+	BT_OP_MATMUL_EXPERTS, /* out[0] [T * used][ff]: mat of each chosen expert; in[0] rows, in[1] from the router */
+	BT_OP_EXPERT_SUM, /* out[0] [T][width] += sum over chosen experts of weight * in[0] row; in[1] from the router */
+	BT_OP_GATHER,     /* out[0] [O][width] = the rows of in[0] that want logits */
+	BT_OP_LOGITS,     /* the step's logits [O][vocab] = mat[0] in[0] */
+	BT_OP_KINDS
+};
+
+/* Name, and how many of its inputs and outputs an operation must have: a row per kind. */
+struct bt_op_info {
+	const char *name;
+	uint8_t n_in, n_out_min, n_out_max;
+};
+extern const struct bt_op_info bt_op_table[BT_OP_KINDS];
+
+enum bt_epilogue {
+	BT_EPI_NONE,      /* out[i] = mat[i] x for 1 to 3 matrices */
+	BT_EPI_ADD,       /* out[0] += mat[0] x: the residual stream */
+	BT_EPI_SILU_GATE, /* out[0] = silu(mat[0] x) * (mat[1] x); out[1] is working space of the same width */
+	BT_EPI_RELU2,     /* out[0] = max(mat[0] x, 0)^2 */
+};
+
+/* Rows of a value, as a function of the step. */
+enum bt_rows {
+	BT_ROWS_TOKENS,  /* T */
+	BT_ROWS_EXPERTS, /* T * experts used */
+	BT_ROWS_LOGITS,  /* O */
+};
+
+struct bt_value {
+	char name[24];
+	uint32_t width;
+	enum bt_rows rows;
+	/* By the memory planner: operations of first and last use, and the place in scratch memory in units of bytes at
+	 * the row counts that bt_plan_layout was given. */
+	uint32_t first, last;
+	size_t offset;
+};
+
+struct bt_mat {
+	const struct bt_tensor *w;    /* [out][in] rows of GGUF type; experts: [expert][out][in] */
+	const struct bt_tensor *bias; /* [out] or NULL */
+};
+
+#define BT_MAX_MATS 3
+
+/* How positions turn into angles. One object per distinct setting, owned by the plan. */
+struct bt_rope {
+	uint32_t n_pairs; /* pairs rotated at the front of each head */
+	bool neox;        /* pairs (i, i + n_pairs) instead of (2i, 2i + 1) */
+	float magnitude;  /* cos and sin are multiplied by it (YaRN's attention factor) */
+	double *freq;     /* [n_pairs] radians per position, scaling included */
+};
+
+struct bt_op {
+	enum bt_op_kind kind;
+	uint32_t layer;
+	uint32_t in[2], out[BT_MAX_MATS]; /* values; BT_NO_VALUE where unused */
+	union {
+		struct {
+			const struct bt_tensor *w; /* [vocab][width] */
+		} embed;
+		struct {
+			const struct bt_tensor *w; /* [width / n_groups], or [width] when per_group; NULL: none */
+			float eps;
+			uint32_t n_groups;
+			bool per_group; /* every group has weights of its own */
+		} norm;
+		struct {
+			struct bt_mat mat[BT_MAX_MATS];
+			uint32_t n_mats;
+			enum bt_epilogue epilogue;
+		} matmul; /* MATMUL, MATMUL_EXPERTS, LOGITS */
+		struct {
+			const struct bt_rope *rope;
+			uint32_t n_head[2], d; /* heads of in[0] and in[1], values in a head */
+		} rope;
+		struct {
+			uint32_t cache; /* index into plan->cache */
+		} kv;
+		struct {
+			uint32_t cache, n_head, window; /* window 0: everything before */
+			float scale, softcap;
+		} attention;
+		struct {
+			const struct bt_tensor *select_bias; /* [n_expert], added for choosing only; or NULL */
+			uint32_t n_expert, n_used;
+			bool sigmoid;   /* scores: sigmoid instead of softmax over all */
+			bool normalize; /* weights of the chosen sum to 1 */
+			float scale;
+		} router;
+	};
+};
+#define BT_NO_VALUE UINT32_MAX
+
+/* What one attention layer keeps per token. */
+struct bt_cache_shape {
+	uint32_t layer, n_head_kv, d_k, d_v;
+};
+
+struct bt_plan {
+	struct bt_arena arena; /* owns everything below */
+	uint32_t n_layer, n_embd, n_vocab, n_ctx_train;
+	uint32_t n_expert_used; /* 0 without experts */
+	struct bt_op *op;
+	uint32_t n_ops, cap_ops;
+	struct bt_value *value;
+	uint32_t n_values, cap_values;
+	struct bt_cache_shape *cache;
+	uint32_t n_caches, cap_caches;
+	enum baton_status status; /* sticky: the first failure while building */
+	struct bt_op dummy;       /* what bt_plan_op gives after a failure; never run */
+};
+
+/* Building. Errors (memory) are sticky in plan->status; values and operations are then dummies. */
+void bt_plan_init(struct bt_plan *p);
+uint32_t bt_plan_value(struct bt_plan *p, const char *name, uint32_t width, enum bt_rows rows);
+/* Append an operation with all values unset; never NULL. */
+struct bt_op *bt_plan_op(struct bt_plan *p, enum bt_op_kind kind, uint32_t layer);
+/* The index of a new cache. */
+uint32_t bt_plan_cache(struct bt_plan *p, uint32_t layer, uint32_t n_head_kv, uint32_t d_k, uint32_t d_v);
+void bt_plan_free(struct bt_plan *p);
+
+/* Check the finished plan: every operation has the values that its kind asks for, widths fit the matrices, everything is
+ * written before it is read. A fault here is ours or a hostile file's: BATON_ERR_FORMAT. */
+enum baton_status bt_plan_check(const struct bt_plan *p, struct baton_error *err);
+
+/* The memory planner: give every value an offset such that values alive together don't overlap, for at most n_tokens
+ * tokens and n_logits logit rows in a step. *size receives the bytes of scratch memory. Offsets are stored in
+ * offset[n_values] (the plan itself stays untouched: sessions differ in n_tokens). */
+enum baton_status bt_plan_layout(const struct bt_plan *p, uint32_t n_tokens, uint32_t n_logits, size_t *offset,
+                                 size_t *size, struct baton_error *err);
+
+/* Rows of value v in a step of n_tokens and n_logits. */
+size_t bt_plan_rows(const struct bt_plan *p, uint32_t v, uint32_t n_tokens, uint32_t n_logits);
+
+#endif
