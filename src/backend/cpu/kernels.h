@@ -23,6 +23,7 @@
 #ifndef BT_BACKEND_CPU_KERNELS_H
 #define BT_BACKEND_CPU_KERNELS_H
 
+#include "backend/backend.h"
 #include "base/pool.h"
 #include "quant/type.h"
 
@@ -79,7 +80,6 @@ typedef void (*bt_cpu_matmul_fn)(const struct bt_cpu_matmul *m, size_t row0, siz
  * Splits are merged in ascending order: m = max(M, max), a = exp(M - m), b = exp(max - m), SUM = fma(SUM, a, sum * b),
  * ACC = fma(ACC, a, acc * b); the first split starts them. out = ACC * (1 / SUM). So prompt and single-token calls agree
  * bit for bit, and splits may be spread over threads. */
-#define BT_KV_PAGE        64u  /* tokens in a page of the KV cache */
 #define BT_CPU_ATTN_SPLIT 512u /* keys in a split; a multiple of BT_KV_PAGE */
 struct bt_cpu_attn {
 	const float *q; /* [..][q_stride], n_head * d_k values a row */

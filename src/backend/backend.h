@@ -1,0 +1,104 @@
+/* backend.h: the device table. A back end is one const struct bt_backend; backends.c lists them.
+ *
+ * This is all that the engine knows of a device; which operations and types a device computes with which kernel is its
+ * own second table. null/ is the template to copy: it plans and counts everything and computes nothing.
+ */
+#ifndef BT_BACKEND_BACKEND_H
+#define BT_BACKEND_BACKEND_H
+
+#include "plan/plan.h"
+
+/* Tokens in a page of the KV cache. */
+#define BT_KV_PAGE 64u
+
+struct bt_device_info {
+	char name[32];                      /* "CPU", "Vulkan0": what -dev takes */
+	char description[160];              /* "AMD EPYC (avx512vnni)" */
+	uint64_t memory_total, memory_free; /* bytes; 0: unknown */
+};
+
+struct bt_device_params {
+	unsigned n_threads;    /* CPU work: 0 = the machine's cores */
+	const char *cpu_level; /* highest CPU level to use ("c", "avx2", ...), NULL: all that the machine has */
+};
+
+/* An opened device; back ends put it first in a struct of their own. */
+struct bt_device {
+	const struct bt_backend *backend;
+};
+
+/* A block of device memory. */
+struct bt_dev_mem {
+	void *host;   /* where the CPU can reach it, or NULL */
+	void *handle; /* the back end's own */
+	size_t size;
+	enum bt_mem_cat cat;
+};
+
+/* One sequence's share of a step: rows row0 .. row0 + n - 1, at positions pos0 .. pos0 + n - 1. */
+struct bt_step_seq {
+	uint32_t row0, n, pos0;
+	const uint32_t *pages; /* page of positions 64 i .. 64 i + 63, up to the last position of this step */
+};
+
+/* The batch table of one step. */
+struct bt_step {
+	uint32_t n_tokens, n_seqs, n_logits;
+	const int32_t *token;          /* [n_tokens] */
+	const int32_t *pos;            /* [n_tokens] */
+	const struct bt_step_seq *seq; /* [n_seqs], covering all rows in order */
+	const uint32_t *logit_row;     /* [n_logits] ascending rows that want logits */
+	float *logits;                 /* [n_logits][n_vocab], host memory */
+};
+
+/* What an executable is made from. Everything pointed to must outlive it. */
+struct bt_compile {
+	const struct bt_plan *plan;
+	uint32_t n_tokens, n_logits; /* most rows in a step */
+	bool exact;                  /* f32 activations throughout */
+	const struct bt_type *type_k, *type_v;
+	const struct bt_dev_mem *k, *v; /* [plan->n_caches] pages [page][n_head_kv][BT_KV_PAGE][d] */
+};
+
+struct bt_exec; /* a plan made ready on a device, with its scratch memory */
+
+struct bt_backend {
+	const char *name; /* "CPU", "null" */
+	bool hidden;      /* only when asked for by name */
+
+	/* All calls are mandatory unless marked (optional). */
+	uint32_t (*count)(void);
+	enum baton_status (*describe)(uint32_t index, struct bt_device_info *out, struct baton_error *err);
+	enum baton_status (*open)(uint32_t index, const struct bt_device_params *params, struct bt_device **out,
+	                          struct baton_error *err);
+	void (*close)(struct bt_device *dev);
+
+	/* Zero-filled memory; *out is {0} after a failure. */
+	enum baton_status (*alloc)(struct bt_device *dev, enum bt_mem_cat cat, size_t size, struct bt_dev_mem *out,
+	                           struct baton_error *err);
+	void (*free)(struct bt_device *dev, struct bt_dev_mem *mem);
+	enum baton_status (*upload)(struct bt_device *dev, struct bt_dev_mem *dst, size_t offset, const void *src,
+	                            size_t n, struct baton_error *err);
+	enum baton_status (*download)(struct bt_device *dev, void *dst, const struct bt_dev_mem *src, size_t offset,
+	                              size_t n, struct baton_error *err);
+	/* Copy within the device. */
+	enum baton_status (*copy)(struct bt_device *dev, struct bt_dev_mem *dst, size_t dst_offset,
+	                          const struct bt_dev_mem *src, size_t src_offset, size_t n, struct baton_error *err);
+
+	enum baton_status (*compile)(struct bt_device *dev, const struct bt_compile *c, struct bt_exec **out,
+	                             struct baton_error *err);
+	/* Compute one step; logits are in step->logits on return. */
+	enum baton_status (*run)(struct bt_exec *exec, const struct bt_step *step, struct baton_error *err);
+	void (*release)(struct bt_exec *exec);
+	/* Bytes of scratch memory that an executable holds. */
+	size_t (*scratch)(const struct bt_exec *exec);
+};
+
+/* All back ends of this build, ended by NULL. */
+extern const struct bt_backend *const bt_backend_table[];
+
+/* The device of that name ("CPU", "null"; NULL: the default) as back end and index; unknown names list the known ones. */
+enum baton_status bt_backend_find(const char *device, const struct bt_backend **out, uint32_t *index,
+                                  struct baton_error *err);
+
+#endif
