@@ -92,6 +92,113 @@ struct baton_sampler_params {
 
 /* The defaults above, seed 0. */
 BATON_API void baton_sampler_params_init(struct baton_sampler_params *params);
+/* Free text that a call returned. NULL is fine. */
+BATON_API void baton_free(void *p);
+
+/* ---- Models ---- */
+
+struct baton_model;
+
+/* Called while a file is read into memory; return false to cancel. */
+typedef bool (*baton_progress_fn)(void *user, uint64_t done, uint64_t total);
+
+struct baton_model_params {
+	bool no_mmap;               /* read the file into memory instead of mapping it */
+	baton_progress_fn progress; /* may be NULL */
+	void *user;
+};
+
+/* Open a GGUF file (of a split model: any of its files). params may be NULL. On success *out is the caller's, to be
+ * closed after all its sessions. */
+BATON_API enum baton_status baton_model_open(const char *path, const struct baton_model_params *params,
+                                             struct baton_model **out, struct baton_error *err);
+/* Closes and clears *model. */
+BATON_API void baton_model_close(struct baton_model **model);
+
+struct baton_model_info {
+	const char *architecture; /* "llama"; these strings live as long as the model */
+	const char *name;         /* general.name or "" */
+	const char *type;         /* "llama 135M Q4_1", as llama.cpp's tools print it */
+	uint64_t n_params;        /* weights in all tensors */
+	uint64_t size;            /* bytes of all tensors */
+	uint32_t n_vocab, n_ctx_train, n_embd, n_layer;
+};
+BATON_API void baton_model_get_info(const struct baton_model *model, struct baton_model_info *info);
+
+/* ---- Text ---- */
+
+enum {
+	BATON_TOKENIZE_BOS = 1,     /* add the begin token (and end) where the vocabulary wants one */
+	BATON_TOKENIZE_SPECIAL = 2, /* control tokens written in the text become one id */
+};
+
+/* The ids of text[len] -> *ids (malloc'd by the library: baton_free), *n of them. A file without a tokenizer gives
+ * BATON_ERR_UNSUPPORTED. */
+BATON_API enum baton_status baton_tokenize(const struct baton_model *model, const char *text, size_t len,
+                                           unsigned flags, int32_t **ids, size_t *n, struct baton_error *err);
+/* The bytes that a token stands for -> piece[cap]; returns how many it has (which may exceed cap; then nothing is
+ * written). special: control tokens are spelled out instead of being nothing. Not NUL-terminated. */
+BATON_API size_t baton_token_piece(const struct baton_model *model, int32_t id, bool special, char *piece, size_t cap);
+/* Does this token end an answer? */
+BATON_API bool baton_token_is_end(const struct baton_model *model, int32_t id);
+
+/* ---- Sessions ---- */
+
+struct baton_session;
+
+struct baton_session_params {
+	uint32_t n_ctx;     /* tokens that the KV cache holds, over all sequences; 0: what the model was trained for, at
+	                          most 8192 */
+	uint32_t n_batch;   /* most tokens in one call of baton_eval (default 2048) */
+	uint32_t n_ubatch;  /* most tokens computed at once (default 512) */
+	uint32_t n_seq;     /* sequences (default 1) */
+	uint32_t n_threads; /* 0: the machine's cores */
+	const char *type_k; /* KV cache: "f16" (default), "q8_0", "f32" */
+	const char *type_v;
+	const char *device;    /* NULL: the default device */
+	const char *cpu_level; /* highest CPU level used: "c", "avx2", "avx512", "avx512vnni"; NULL: the machine's */
+	bool exact;            /* f32 activations and KV cache: for comparing, not for speed */
+	/* Asked between micro-batches; true cancels the call. */
+	bool (*cancel)(void *user);
+	void *user;
+};
+BATON_API struct baton_session_params baton_session_params_default(void);
+
+/* The model must outlive the session. */
+BATON_API enum baton_status baton_session_open(const struct baton_model *model,
+                                               const struct baton_session_params *params, struct baton_session **out,
+                                               struct baton_error *err);
+BATON_API void baton_session_close(struct baton_session **session);
+
+/* One token to compute: appended to sequence seq. */
+struct baton_input {
+	int32_t token;
+	uint32_t seq;
+	bool logits; /* its logits are wanted */
+};
+/* Append n tokens to their sequences, in order, and compute. Results do not depend on how tokens are spread over calls,
+ * on the other sequences in a call, or on the number of threads. On failure no sequence has changed. */
+BATON_API enum baton_status baton_eval(struct baton_session *session, const struct baton_input *input, size_t n,
+                                       struct baton_error *err);
+/* Logits [n_vocab] after input i of the last baton_eval, NULL when they were not asked for. Valid until the next call. */
+BATON_API const float *baton_logits(const struct baton_session *session, size_t i);
+
+BATON_API uint32_t baton_seq_length(const struct baton_session *session, uint32_t seq);
+/* Forget everything behind the first n tokens. */
+BATON_API enum baton_status baton_seq_truncate(struct baton_session *session, uint32_t seq, uint32_t n,
+                                               struct baton_error *err);
+/* dst becomes a copy of src; full pages of the cache are shared, not copied. */
+BATON_API enum baton_status baton_seq_copy(struct baton_session *session, uint32_t src, uint32_t dst,
+                                           struct baton_error *err);
+
+struct baton_session_info {
+	uint32_t n_ctx, n_batch, n_ubatch, n_seq, n_threads;
+	const char *device;      /* "CPU" */
+	const char *description; /* "AMD EPYC (avx512vnni)" */
+	uint64_t kv_bytes;       /* reserved for the KV cache; touched only as it fills */
+	uint64_t scratch_bytes;  /* working memory */
+};
+BATON_API void baton_session_get_info(const struct baton_session *session, struct baton_session_info *info);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,363 @@
+#include "engine/session.h"
+#include "base/limits.h"
+#include "base/pool.h"
+
+#include <string.h>
+
+/* Rows of logits that a step is planned for at first; a call that asks for more makes the plan ready again. */
+#define LOGITS_AT_FIRST 16u
+#define CTX_DEFAULT     8192u
+
+struct baton_session_params baton_session_params_default(void)
+{
+	return (struct baton_session_params){.n_batch = 2048, .n_ubatch = 512, .n_seq = 1};
+}
+
+static uint32_t pages_for(uint32_t n_ctx, uint32_t n_seq)
+{
+	/* Every sequence may leave its last page part-filled. */
+	return (n_ctx + BT_KV_PAGE - 1) / BT_KV_PAGE + (n_seq - 1);
+}
+
+static size_t page_bytes(const struct bt_type *type, uint32_t n_head, uint32_t d)
+{
+	return (size_t)n_head * BT_KV_PAGE * bt_type_row_bytes(type, d);
+}
+
+uint64_t bt_model_kv_bytes(const struct bt_plan *plan, uint32_t n_ctx, uint32_t n_seq, const struct bt_type *type_k,
+                           const struct bt_type *type_v)
+{
+	uint64_t per_page = 0;
+	for (uint32_t i = 0; i < plan->n_caches; i++) {
+		const struct bt_cache_shape *c = &plan->cache[i];
+		per_page += page_bytes(type_k, c->n_head_kv, c->d_k) + page_bytes(type_v, c->n_head_kv, c->d_v);
+	}
+	return per_page * pages_for(n_ctx, n_seq);
+}
+
+static enum baton_status cache_type(const char *name, const char *dflt, const struct bt_type **out,
+                                    struct baton_error *err)
+{
+	const struct bt_type *t = bt_type_by_name(name ? name : dflt);
+	if (!t || (t->id != BT_TYPE_F16 && t->id != BT_TYPE_Q8_0 && t->id != BT_TYPE_F32))
+		return bt_fail(err, BATON_ERR_ARG, "KV cache type '%s' is not supported; f16, q8_0 and f32 are", name);
+	*out = t;
+	return BATON_OK;
+}
+
+/* Fill in defaults and check the limits. */
+static enum baton_status check_params(struct baton_session *s, struct baton_error *err)
+{
+	struct baton_session_params *p = &s->params;
+	const struct bt_plan *plan = &s->model->plan;
+	if (!p->n_ctx) p->n_ctx = plan->n_ctx_train < CTX_DEFAULT ? plan->n_ctx_train : CTX_DEFAULT;
+	if (!p->n_batch || p->n_batch > BT_LIMIT_BATCH)
+		return bt_fail(err, BATON_ERR_ARG, "a batch of %u tokens; 1 to %u are accepted", p->n_batch,
+		               BT_LIMIT_BATCH);
+	if (!p->n_ubatch || p->n_ubatch > p->n_batch) p->n_ubatch = p->n_batch;
+	if (!p->n_seq || p->n_seq > BT_LIMIT_SEQS)
+		return bt_fail(err, BATON_ERR_ARG, "%u sequences; 1 to %u are accepted", p->n_seq, BT_LIMIT_SEQS);
+	if (p->n_ctx > BT_LIMIT_CONTEXT)
+		return bt_fail(err, BATON_ERR_ARG, "a context of %u tokens; at most %u are accepted", p->n_ctx,
+		               BT_LIMIT_CONTEXT);
+	enum baton_status status = cache_type(p->type_k, p->exact ? "f32" : "f16", &s->type_k, err);
+	if (!status) status = cache_type(p->type_v, p->exact ? "f32" : "f16", &s->type_v, err);
+	if (status) return status;
+	for (uint32_t i = 0; i < plan->n_caches; i++)
+		if (plan->cache[i].d_k % s->type_k->block || plan->cache[i].d_v % s->type_v->block)
+			return bt_fail(err, BATON_ERR_UNSUPPORTED,
+			               "heads of %u values can't be kept as %s; use f16 for the KV cache",
+			               plan->cache[i].d_k, s->type_k->name);
+	return BATON_OK;
+}
+
+static enum baton_status open_cache(struct baton_session *s, struct baton_error *err)
+{
+	const struct bt_plan *plan = &s->model->plan;
+	uint32_t n_pages = pages_for(s->params.n_ctx, s->params.n_seq);
+	uint32_t cap = (s->params.n_ctx + BT_KV_PAGE - 1) / BT_KV_PAGE;
+	s->k = bt_mem_array(BT_MEM_HOST, plan->n_caches + 1u, sizeof *s->k);
+	s->v = bt_mem_array(BT_MEM_HOST, plan->n_caches + 1u, sizeof *s->v);
+	if (!s->k || !s->v) return bt_fail_nomem(err, plan->n_caches * sizeof *s->k, "the KV cache");
+	enum baton_status status = bt_kv_open(&s->kv, n_pages, s->params.n_seq, cap, err);
+	for (uint32_t i = 0; i < plan->n_caches && !status; i++) {
+		const struct bt_cache_shape *c = &plan->cache[i];
+		size_t k = n_pages * page_bytes(s->type_k, c->n_head_kv, c->d_k);
+		size_t v = n_pages * page_bytes(s->type_v, c->n_head_kv, c->d_v);
+		status = s->backend->alloc(s->device, BT_MEM_KV, k, &s->k[i], err);
+		if (!status) status = s->backend->alloc(s->device, BT_MEM_KV, v, &s->v[i], err);
+	}
+	return status;
+}
+
+/* Make the plan ready for steps of n_ubatch tokens with at most n_logits rows of logits. */
+static enum baton_status make_ready(struct baton_session *s, uint32_t n_logits, struct baton_error *err)
+{
+	struct bt_compile c = {.plan = &s->model->plan,
+	                       .n_tokens = s->params.n_ubatch,
+	                       .n_logits = n_logits,
+	                       .exact = s->params.exact,
+	                       .type_k = s->type_k,
+	                       .type_v = s->type_v,
+	                       .k = s->k,
+	                       .v = s->v};
+	struct bt_exec *exec;
+	enum baton_status status = s->backend->compile(s->device, &c, &exec, err);
+	if (status) return status;
+	if (s->exec) s->backend->release(s->exec);
+	s->exec = exec;
+	s->n_logits_max = n_logits;
+	return BATON_OK;
+}
+
+static enum baton_status open_arrays(struct baton_session *s, struct baton_error *err)
+{
+	size_t n = s->params.n_ubatch, n_seq = s->params.n_seq;
+	s->token = bt_mem_array(BT_MEM_HOST, n, sizeof *s->token);
+	s->pos = bt_mem_array(BT_MEM_HOST, n, sizeof *s->pos);
+	s->logit_row = bt_mem_array(BT_MEM_HOST, n, sizeof *s->logit_row);
+	s->order = bt_mem_array(BT_MEM_HOST, n, sizeof *s->order);
+	s->step_seq = bt_mem_array(BT_MEM_HOST, n_seq, sizeof *s->step_seq);
+	s->seq_count = bt_mem_array(BT_MEM_HOST, n_seq, sizeof *s->seq_count);
+	s->seq_start = bt_mem_array(BT_MEM_HOST, n_seq, sizeof *s->seq_start);
+	s->seq_before = bt_mem_array(BT_MEM_HOST, n_seq, sizeof *s->seq_before);
+	s->logit_index = bt_mem_array(BT_MEM_HOST, s->params.n_batch, sizeof *s->logit_index);
+	bool ok = s->token && s->pos && s->logit_row && s->order && s->step_seq && s->seq_count && s->seq_start &&
+	          s->seq_before && s->logit_index;
+	return ok ? BATON_OK : bt_fail_nomem(err, n * 16 + s->params.n_batch * 4u, "a session");
+}
+
+enum baton_status baton_session_open(const struct baton_model *model, const struct baton_session_params *params,
+                                     struct baton_session **out, struct baton_error *err)
+{
+	*out = NULL;
+	struct baton_session *s = bt_mem_zalloc(BT_MEM_HOST, sizeof *s);
+	if (!s) return bt_fail_nomem(err, sizeof *s, "a session");
+	s->model = model;
+	s->params = params ? *params : baton_session_params_default();
+	uint32_t index = 0;
+	struct bt_device_params dp = {.n_threads = s->params.n_threads, .cpu_level = s->params.cpu_level};
+	enum baton_status status = check_params(s, err);
+	if (!status) status = bt_backend_find(s->params.device, &s->backend, &index, err);
+	if (!status) status = s->backend->describe(index, &s->device_info, err);
+	if (!status) status = s->backend->open(index, &dp, &s->device, err);
+	if (!status) status = open_cache(s, err);
+	if (!status) status = open_arrays(s, err);
+	if (!status) {
+		uint32_t n = LOGITS_AT_FIRST < s->params.n_ubatch ? LOGITS_AT_FIRST : s->params.n_ubatch;
+		status = make_ready(s, n, err);
+	}
+	if (status) baton_session_close(&s);
+	*out = s;
+	return status;
+}
+
+void baton_session_close(struct baton_session **session)
+{
+	struct baton_session *s = *session;
+	if (!s) return;
+	if (s->exec) s->backend->release(s->exec);
+	for (uint32_t i = 0; i < s->model->plan.n_caches; i++) {
+		if (s->k) s->backend->free(s->device, &s->k[i]);
+		if (s->v) s->backend->free(s->device, &s->v[i]);
+	}
+	bt_mem_free(s->k);
+	bt_mem_free(s->v);
+	bt_kv_close(&s->kv);
+	if (s->device) s->backend->close(s->device);
+	bt_mem_free(s->token);
+	bt_mem_free(s->pos);
+	bt_mem_free(s->logit_row);
+	bt_mem_free(s->order);
+	bt_mem_free(s->step_seq);
+	bt_mem_free(s->seq_count);
+	bt_mem_free(s->seq_start);
+	bt_mem_free(s->seq_before);
+	bt_mem_free(s->logit_index);
+	bt_mem_free(s->logits);
+	bt_mem_free(s);
+	*session = NULL;
+}
+
+void baton_session_get_info(const struct baton_session *s, struct baton_session_info *info)
+{
+	*info = (struct baton_session_info){
+		.n_ctx = s->params.n_ctx,
+		.n_batch = s->params.n_batch,
+		.n_ubatch = s->params.n_ubatch,
+		.n_seq = s->params.n_seq,
+		.n_threads = s->params.n_threads ? s->params.n_threads : bt_pool_default_threads(),
+		.device = s->device_info.name,
+		.description = s->device_info.description,
+		.kv_bytes = bt_model_kv_bytes(&s->model->plan, s->params.n_ctx, s->params.n_seq, s->type_k, s->type_v),
+		.scratch_bytes = s->backend->scratch(s->exec) +
+	                         s->cap_logits * s->model->plan.n_vocab * sizeof *s->logits,
+	};
+}
+
+uint32_t baton_seq_length(const struct baton_session *s, uint32_t seq)
+{
+	return seq < s->params.n_seq ? s->kv.seq[seq].length : 0;
+}
+
+static enum baton_status bad_seq(const struct baton_session *s, uint32_t seq, struct baton_error *err)
+{
+	return bt_fail(err, BATON_ERR_ARG, "no sequence %u: the session has %u", seq, s->params.n_seq);
+}
+
+enum baton_status baton_seq_truncate(struct baton_session *s, uint32_t seq, uint32_t n, struct baton_error *err)
+{
+	if (seq >= s->params.n_seq) return bad_seq(s, seq, err);
+	if (n > s->kv.seq[seq].length)
+		return bt_fail(err, BATON_ERR_ARG, "sequence %u has %u tokens, not %u", seq, s->kv.seq[seq].length, n);
+	bt_kv_truncate(&s->kv, seq, n);
+	return BATON_OK;
+}
+
+enum baton_status baton_seq_copy(struct baton_session *s, uint32_t src, uint32_t dst, struct baton_error *err)
+{
+	if (src >= s->params.n_seq) return bad_seq(s, src, err);
+	if (dst >= s->params.n_seq) return bad_seq(s, dst, err);
+	bt_kv_share(&s->kv, src, dst);
+	return BATON_OK;
+}
+
+const float *baton_logits(const struct baton_session *s, size_t i)
+{
+	if (i >= s->n_inputs || s->logit_index[i] == UINT32_MAX) return NULL;
+	return s->logits + (size_t)s->logit_index[i] * s->model->plan.n_vocab;
+}
+
+/* bt_kv_copy_fn */
+static enum baton_status copy_page(void *user, uint32_t dst, uint32_t src, struct baton_error *err)
+{
+	struct baton_session *s = user;
+	enum baton_status status = BATON_OK;
+	for (uint32_t i = 0; i < s->model->plan.n_caches && !status; i++) {
+		const struct bt_cache_shape *c = &s->model->plan.cache[i];
+		size_t k = page_bytes(s->type_k, c->n_head_kv, c->d_k), v = page_bytes(s->type_v, c->n_head_kv, c->d_v);
+		status = s->backend->copy(s->device, &s->k[i], dst * k, &s->k[i], src * k, k, err);
+		if (!status) status = s->backend->copy(s->device, &s->v[i], dst * v, &s->v[i], src * v, v, err);
+	}
+	return status;
+}
+
+/* Check the whole call before anything changes; count tokens per sequence and rows of logits. */
+static enum baton_status check_inputs(struct baton_session *s, const struct baton_input *in, size_t n, size_t *n_logits,
+                                      struct baton_error *err)
+{
+	uint32_t n_vocab = s->model->plan.n_vocab;
+	if (n > s->params.n_batch)
+		return bt_fail(err, BATON_ERR_LIMIT, "a batch of %zu tokens; the session takes %u (see -b)", n,
+		               s->params.n_batch);
+	memset(s->seq_count, 0, s->params.n_seq * sizeof *s->seq_count);
+	*n_logits = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (in[i].seq >= s->params.n_seq) return bad_seq(s, in[i].seq, err);
+		if (in[i].token < 0 || (uint32_t)in[i].token >= n_vocab)
+			return bt_fail(err, BATON_ERR_ARG, "token %d does not exist; the model has 0 to %u",
+			               in[i].token, n_vocab - 1);
+		s->seq_count[in[i].seq]++;
+		*n_logits += in[i].logits;
+	}
+	uint32_t need = 0;
+	for (uint32_t q = 0; q < s->params.n_seq; q++) {
+		uint64_t length = (uint64_t)s->kv.seq[q].length + s->seq_count[q];
+		if (length > s->params.n_ctx)
+			return bt_fail(err, BATON_ERR_LIMIT,
+			               "the context is full: %llu tokens are needed, the session holds %u (see -c)",
+			               (unsigned long long)length, s->params.n_ctx);
+		need += bt_kv_pages_needed(&s->kv, q, s->seq_count[q]);
+	}
+	if (need > s->kv.n_free)
+		return bt_fail(err, BATON_ERR_LIMIT,
+		               "the context is full: the KV cache of %u tokens has %u pages of %u free, %u are "
+		               "needed (see -c)",
+		               s->params.n_ctx, s->kv.n_free, BT_KV_PAGE, need);
+	return BATON_OK;
+}
+
+static enum baton_status grow_logits(struct baton_session *s, size_t n, struct baton_error *err)
+{
+	if (n <= s->cap_logits) return BATON_OK;
+	size_t bytes;
+	float *p = NULL;
+	if (bt_mul_size(n, s->model->plan.n_vocab * sizeof *p, &bytes)) p = bt_mem_alloc(BT_MEM_SCRATCH, bytes);
+	if (!p) return bt_fail_nomem(err, bytes, "logits; ask for fewer tokens' logits in a call");
+	bt_mem_free(s->logits);
+	s->logits = p;
+	s->cap_logits = n;
+	return BATON_OK;
+}
+
+/* Compute inputs first .. first + n - 1 as one step: rows of a sequence are put together, in order. */
+static enum baton_status run_step(struct baton_session *s, const struct baton_input *in, size_t first, uint32_t n,
+                                  size_t *n_done, struct baton_error *err)
+{
+	uint32_t n_seqs = 0, row = 0;
+	memset(s->seq_count, 0, s->params.n_seq * sizeof *s->seq_count);
+	for (uint32_t i = 0; i < n; i++) s->seq_count[in[first + i].seq]++;
+	for (uint32_t q = 0; q < s->params.n_seq; q++) {
+		uint32_t count = s->seq_count[q];
+		if (!count) continue;
+		struct bt_step_seq *seq = &s->step_seq[n_seqs++];
+		*seq = (struct bt_step_seq){.row0 = row,
+		                            .n = count,
+		                            .pos0 = s->kv.seq[q].length,
+		                            .pages = s->kv.seq[q].page};
+		s->seq_start[q] = row;
+		enum baton_status status = bt_kv_append(&s->kv, q, count, copy_page, s, err);
+		if (status) return status;
+		for (uint32_t i = 0; i < count; i++) s->pos[row + i] = (int32_t)(seq->pos0 + i);
+		row += count;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t at = s->seq_start[in[first + i].seq]++;
+		s->token[at] = in[first + i].token;
+		s->order[at] = (uint32_t)(first + i);
+	}
+	struct bt_step step = {.n_tokens = n,
+	                       .n_seqs = n_seqs,
+	                       .token = s->token,
+	                       .pos = s->pos,
+	                       .seq = s->step_seq,
+	                       .logit_row = s->logit_row,
+	                       .logits = s->logits + *n_done * s->model->plan.n_vocab};
+	for (uint32_t r = 0; r < n; r++) {
+		if (!in[s->order[r]].logits) continue;
+		s->logit_row[step.n_logits] = r;
+		s->logit_index[s->order[r]] = (uint32_t)(*n_done + step.n_logits++);
+	}
+	*n_done += step.n_logits;
+	if (step.n_logits > s->n_logits_max) {
+		enum baton_status status = make_ready(s, s->params.n_ubatch, err);
+		if (status) return status;
+	}
+	return s->backend->run(s->exec, &step, err);
+}
+
+enum baton_status baton_eval(struct baton_session *s, const struct baton_input *in, size_t n, struct baton_error *err)
+{
+	size_t n_logits = 0, done = 0;
+	s->n_inputs = 0;
+	enum baton_status status = check_inputs(s, in, n, &n_logits, err);
+	if (!status) status = grow_logits(s, n_logits, err);
+	if (status) return status;
+	for (size_t i = 0; i < n; i++) s->logit_index[i] = UINT32_MAX;
+	for (uint32_t q = 0; q < s->params.n_seq; q++) s->seq_before[q] = s->kv.seq[q].length;
+	size_t first = 0;
+	while (first < n && !status) {
+		uint32_t count = n - first < s->params.n_ubatch ? (uint32_t)(n - first) : s->params.n_ubatch;
+		if (s->params.cancel && s->params.cancel(s->params.user))
+			status = bt_fail(err, BATON_ERR_CANCELLED, "cancelled");
+		else status = run_step(s, in, first, count, &done, err);
+		first += count;
+	}
+	if (!status) {
+		s->n_inputs = n;
+		return BATON_OK;
+	}
+	/* Put every sequence back to where it was. */
+	for (uint32_t q = 0; q < s->params.n_seq; q++) bt_kv_truncate(&s->kv, q, s->seq_before[q]);
+	return status;
+}
