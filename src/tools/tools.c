@@ -77,6 +77,40 @@ const struct bt_tool bt_tool_table[] = {
 			"    the ids as a list, and how many there are",
 		.main = bt_tokenize_main,
 	},
+	{.id = BT_TOOL_TOKENIZE,
+         .group = BT_GROUP_SCRIPT,
+         .name = "tokenize",
+         .args = "MODEL [TEXT]",
+         .min_args = 0,
+         .max_args = 2,
+         .summary = "show a text as the tokens of a model",
+         .about =
+                 "Prints each token of the text with its id. The text is the second argument, or comes from -f FILE or "
+                 "--stdin.\n\n"
+                 "With --json reads JSON lines, {\"text\": ..., \"parse_special\": ..., \"add_bos\": ...} or "
+                 "{\"ids\": [...]}, and answers each with one line; see docs/json.md.",
+         .examples = "baton tokenize smollm2 \"Hello, world\"\n"
+                     "    one token a line\n"
+                     "baton tokenize smollm2 -f book.txt --ids --show-count\n"
+                     "    the ids as a list, and how many there are",
+         .main = bt_tokenize_main},
+	{.id = BT_TOOL_EVAL,
+         .group = BT_GROUP_SCRIPT,
+         .name = "eval",
+         .args = "MODEL --json",
+         .min_args = 1,
+         .max_args = 1,
+         .summary = "logits and greedy continuations of token ids, as JSON lines",
+         .about = "Reads one JSON object a line, {\"tokens\":[...], \"greedy\":N, \"top\":K, \"full\":bool}, and "
+                  "answers "
+                  "each with one line: for every position the best token (and the best K logits), all logits of the "
+                  "last "
+                  "position if full is true, and N tokens of greedy continuation.\n\nA line that is not understood "
+                  "gets an "
+                  "object with an error, and the next line is read. Every line starts from an empty context.",
+         .examples = "echo '{\"tokens\":[1,2,3],\"greedy\":8,\"top\":3}' | baton eval smollm2 --json\n    "
+                     "the best tokens after each of three, and eight more",
+         .main = bt_eval_main},
 	{.name = NULL},
 };
 /* clang-format on */

@@ -58,7 +58,7 @@ static void fail_each(const char *name, bool no_mmap)
 			fail_msg("allocation %zu of %zu: %zu blocks leaked (%s)", k, total,
 			         after.blocks - before.blocks, err.text);
 	}
-	assert_true(harmless <= 4);
+	if (harmless > total / 5) fail_msg("%zu of %zu failures were not noticed", harmless, total);
 	assert_int_equal(load_and_run(path, no_mmap, NULL), BATON_OK);
 }
 

@@ -58,7 +58,7 @@ static void results_do_not_depend_on_threads_or_batches(void **state)
 	for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
 		struct baton_model *m = open_fixture(models[i], false);
 		same_bits_however_cut(m, NULL);
-		same_bits_however_cut(m, "c");
+		if (!i) same_bits_however_cut(m, "c"); /* slow: one model will do */
 		baton_model_close(&m);
 	}
 }

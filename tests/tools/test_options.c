@@ -114,7 +114,7 @@ static void mistakes_get_one_clear_line(void **state)
 	rejects(&run, "m -n 99999999999999999999", "-n expects a number");
 	rejects(&run, "m --temp nan", "--temp expects a number from 0 to 1000, got 'nan'");
 	rejects(&run, "m --temp -1", "got '-1'");
-	rejects(&run, "m -ctk q9", "-ctk expects one of f16, q8_0, got 'q9'");
+	rejects(&run, "m -ctk q9", "-ctk expects one of f16, q8_0, f32, got 'q9'");
 	rejects(&run, "m --mmap maybe", "--mmap expects 0 or 1");
 	rejects(&run, "m --raw=1", "--raw takes no value");
 	rejects(&run, "m --no-mmap=1", "--no-mmap takes no value");

@@ -1,0 +1,53 @@
+#include "tools/open.h"
+
+#include <string.h>
+
+int bt_tool_open_model(const struct bt_opts *o, struct baton_model **out)
+{
+	struct baton_error err;
+	char *path = NULL;
+	*out = NULL;
+	if (o->n_args < 1) return bt_opts_usage(o, "no model given");
+	if (bt_tool_model_path(o, o->args[0], &path, &err)) return bt_ui_fail(&err);
+	struct bt_ui_progress progress;
+	struct baton_model_params params = {.no_mmap = !bt_opt_flag(o, BT_OPT_MMAP)};
+	if (params.no_mmap) {
+		bt_ui_progress_begin(&progress, "loading", 0, 0);
+		params.progress = bt_ui_progress_load;
+		params.user = &progress;
+	}
+	enum baton_status status = baton_model_open(path, &params, out, &err);
+	if (params.no_mmap) bt_ui_progress_end(&progress);
+	bt_mem_free(path);
+	return status ? bt_ui_fail(&err) : BT_EXIT_OK;
+}
+
+static bool interrupted(void *user)
+{
+	(void)user;
+	return bt_ui_interrupted();
+}
+
+/* "auto" means: not chosen. */
+static const char *chosen(const struct bt_opts *o, enum bt_opt_id id)
+{
+	const char *text = bt_opt_str(o, id);
+	return text && strcmp(text, "auto") ? text : NULL;
+}
+
+struct baton_session_params bt_tool_session_params(const struct bt_opts *o)
+{
+	struct baton_session_params p = baton_session_params_default();
+	p.n_ctx = (uint32_t)bt_opt_int(o, o->tool->id == BT_TOOL_PERPLEXITY ? BT_OPT_PPL_CTX_SIZE : BT_OPT_CTX_SIZE);
+	p.n_batch = (uint32_t)bt_opt_int(o, BT_OPT_BATCH);
+	p.n_ubatch = (uint32_t)bt_opt_int(o, BT_OPT_UBATCH);
+	p.n_threads = bt_opt_int(o, BT_OPT_THREADS) > 0 ? (uint32_t)bt_opt_int(o, BT_OPT_THREADS) : 0;
+	/* --exact brings f32 unless a type was asked for. */
+	if (bt_opt_given(o, BT_OPT_CACHE_TYPE_K)) p.type_k = bt_opt_str(o, BT_OPT_CACHE_TYPE_K);
+	if (bt_opt_given(o, BT_OPT_CACHE_TYPE_V)) p.type_v = bt_opt_str(o, BT_OPT_CACHE_TYPE_V);
+	p.device = chosen(o, BT_OPT_DEVICE);
+	p.cpu_level = chosen(o, BT_OPT_CPU_LEVEL);
+	p.exact = bt_opt_flag(o, BT_OPT_EXACT);
+	p.cancel = interrupted;
+	return p;
+}

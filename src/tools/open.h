@@ -1,0 +1,15 @@
+/* open.h: from parsed options to an opened model and session, the same way in every command that computes. */
+#ifndef BT_TOOLS_OPEN_H
+#define BT_TOOLS_OPEN_H
+
+#include "engine/model.h"
+#include "tools/ui.h"
+
+/* The model that the first positional argument names (a path or any reference of bt_tool_model_path), with a progress bar
+ * where it is read rather than mapped. Usage errors and failures are printed; returns an exit status. */
+int bt_tool_open_model(const struct bt_opts *o, struct baton_model **out);
+
+/* Session parameters from -c -b -ub -t -ctk -ctv -dev --cpu-level --exact; Ctrl-C cancels. */
+struct baton_session_params bt_tool_session_params(const struct bt_opts *o);
+
+#endif
