@@ -104,6 +104,12 @@ static enum baton_status check_vocab(const struct baton_model *m, struct baton_e
 	return BATON_OK;
 }
 
+/* Every sentence names the file; those of the reader and the tokenizer do already. */
+static void name_file(struct baton_error *err, const char *path)
+{
+	if (err && strncmp(err->text, path, strlen(path))) bt_fail_prefix(err, path);
+}
+
 enum baton_status baton_model_open(const char *path, const struct baton_model_params *params, struct baton_model **out,
                                    struct baton_error *err)
 {
@@ -121,7 +127,7 @@ enum baton_status baton_model_open(const char *path, const struct baton_model_pa
 	status = bt_arch_build(m->gguf, &m->plan, &m->hp, err);
 	if (!status) status = bt_tokenizer_open(m->gguf, &m->tokenizer, err);
 	if (!status) status = check_vocab(m, err);
-	if (status) bt_fail_prefix(err, path);
+	if (status) name_file(err, path);
 	else describe(m);
 out:
 	if (status) baton_model_close(&m);
