@@ -245,7 +245,8 @@ static bool is_digit(const char *text, size_t pos, size_t to, unsigned *n)
 	return utf8proc_category((utf8proc_int32_t)bt_utf8_decode(text + pos, to - pos, n)) == UTF8PROC_CATEGORY_ND;
 }
 
-/* \w of the regular expressions of the publishers' library: letters, marks, digits, connectors. */
+/* \w of the regular expressions of the publishers' library (Oniguruma): letters, letter-like numbers, marks, decimal
+ * digits, connectors. */
 static bool is_word(const char *text, size_t pos, size_t to)
 {
 	unsigned n;
@@ -259,6 +260,7 @@ static bool is_word(const char *text, size_t pos, size_t to)
 	case UTF8PROC_CATEGORY_MC:
 	case UTF8PROC_CATEGORY_ME:
 	case UTF8PROC_CATEGORY_ND:
+	case UTF8PROC_CATEGORY_NL:
 	case UTF8PROC_CATEGORY_PC: return true;
 	default: return false;
 	}

@@ -19,6 +19,36 @@ static uint32_t key_of(float score)
 	return ~ascending;
 }
 
+static bool blank_at(const char *s, size_t len, size_t pos)
+{
+	return len - pos >= 3 && !memcmp(s + pos, BLANK, 3);
+}
+
+/* Length of the symbol at s: a character, as far as its lead byte announces it. */
+static size_t symbol_length(const char *s, size_t len)
+{
+	size_t n = bt_utf8_announced((unsigned char)s[0]);
+	return n < len ? n : len;
+}
+
+/* End of the stretch at s that begins with blanks and goes on to the next symbol that is a blank. */
+static size_t word_end(const char *s, size_t len)
+{
+	size_t i = 0;
+	while (blank_at(s, len, i)) i += 3;
+	while (i < len && !blank_at(s, len, i)) i += symbol_length(s + i, len - i);
+	return i;
+}
+
+/* Does every token end where its first word does? Then nothing can be joined over such a place, and short stretches
+ * with small heaps are joined in place of the whole text: the result is the same. */
+static bool only_words(const struct bt_vocab *v)
+{
+	for (uint32_t i = 0; i < v->n; i++)
+		if (word_end(v->text[i].data, v->text[i].len) < v->text[i].len) return false;
+	return true;
+}
+
 enum baton_status bt_spm_open(struct bt_spm *s, const struct bt_vocab *v, const struct bt_gguf *g,
                               struct baton_error *err)
 {
@@ -36,6 +66,7 @@ enum baton_status bt_spm_open(struct bt_spm *s, const struct bt_vocab *v, const 
 	s->key = bt_mem_array(BT_MEM_TEXT, v->n, sizeof *s->key);
 	if (!s->key) return bt_fail_nomem(err, v->n * sizeof *s->key, "the scores of the tokenizer");
 	for (uint32_t i = 0; i < v->n; i++) s->key[i] = key_of(kv ? (float)bt_gguf_float_at(kv, i) : 0.0f);
+	s->words = only_words(v);
 	for (unsigned i = 0; i < 256; i++) {
 		char name[8];
 		snprintf(name, sizeof name, "<0x%02X>", i);
@@ -75,18 +106,19 @@ static bool add_bytes(const struct bt_spm *s, const char *text, size_t len, stru
 	return true;
 }
 
-static bool encode(const struct bt_spm *s, struct bt_merge *work, const char *text, size_t len, struct bt_tokens *out)
+/* Join text[from .. to), which is not empty. */
+static bool encode(const struct bt_spm *s, struct bt_merge *work, const char *text, size_t from, size_t to,
+                   struct bt_tokens *out)
 {
 	work->n = 0;
-	for (size_t i = 0; i < len;) {
-		size_t n = bt_utf8_announced((unsigned char)text[i]);
-		if (n > len - i) n = len - i;
+	for (size_t i = from; i < to;) {
+		size_t n = symbol_length(text + i, to - i);
 		if (!bt_merge_add(work, (uint32_t)i, (uint32_t)n, bt_vocab_find(s->vocab, text + i, n))) return false;
 		i += n;
 	}
 	struct joining j = {s, text};
 	if (!bt_merge_run(work, join, &j)) return false;
-	for (uint32_t i = 0; work->n && i != BT_MERGE_NONE; i = work->symbol[i].next) {
+	for (uint32_t i = 0; i != BT_MERGE_NONE; i = work->symbol[i].next) {
 		const struct bt_symbol *y = &work->symbol[i];
 		if (y->id >= 0 ? !bt_tokens_add(out, y->id) : !add_bytes(s, text + y->pos, y->len, out)) return false;
 	}
@@ -113,7 +145,11 @@ enum baton_status bt_spm_encode(const struct bt_spm *s, struct bt_merge *work, c
 		memcpy(marked + n, BLANK, 3);
 		n += 3;
 	}
-	bool done = encode(s, work, marked, n, out);
+	bool done = true;
+	for (size_t from = 0, to; done && from < n; from = to) {
+		to = s->words ? from + word_end(marked + from, n - from) : n;
+		done = encode(s, work, marked, from, to, out);
+	}
 	bt_mem_free(marked);
 	return done ? BATON_OK : bt_fail_nomem(err, n * sizeof *work->symbol, "the tokens of a text");
 }

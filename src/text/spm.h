@@ -9,6 +9,7 @@ struct bt_spm {
 	const struct bt_vocab *vocab;
 	uint32_t *key;     /* [vocab->n] of the scores: the lower, the sooner */
 	int32_t byte[256]; /* token that stands for a byte, -1: none */
+	bool words;        /* no token goes on with a blank after anything else: texts may be cut there */
 	bool space_prefix; /* a blank is put in front of every stretch of text between special tokens */
 };
 

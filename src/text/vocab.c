@@ -11,45 +11,53 @@
 static uint64_t load(const char *s, size_t n)
 {
 	uint64_t x = 0;
-	memcpy(&x, s, n);
+	memcpy(&x, s, n); /* n is a constant wherever this is inlined */
 	return x;
 }
 
-/* Multiply and fold, eight bytes at a time. */
-static uint32_t hash(const char *s, size_t n)
+/* The first eight bytes as a little-endian number. Overlapping loads of a fixed size are quicker than a copy. */
+static uint64_t head_of(const char *s, size_t n)
 {
-	const uint64_t k = 0x9E3779B97F4A7C15u;
-	uint64_t h = n * k;
-	for (; n > 8; s += 8, n -= 8) {
-		h = (h ^ load(s, 8)) * k;
-		h ^= h >> 29;
-	}
-	/* 0 to 8 bytes are left; overlapping loads of a fixed size are quicker than a copy of n bytes. */
-	uint64_t x;
-	if (n == 8) x = load(s, 8);
-	else if (n >= 4) x = load(s, 4) << 32 | load(s + n - 4, 4);
-	else
-		x = n ? (uint64_t)(unsigned char)s[0] << 16 | (uint64_t)(unsigned char)s[n / 2] << 8 |
-		                    (unsigned char)s[n - 1]
-		      : 0;
-	h = (h ^ x) * k;
-	return (uint32_t)(h >> 32);
+	if (n >= 8) return load(s, 8);
+	if (n >= 4) return load(s, 4) | load(s + n - 4, 4) << 8 * (n - 4);
+	if (!n) return 0;
+	return load(s, 1) | load(s + n / 2, 1) << 8 * (n / 2) | load(s + n - 1, 1) << 8 * (n - 1);
 }
 
-static bool same(struct bt_str a, const char *text, size_t len)
+struct bt_vocab_key bt_vocab_key(const char *text, size_t len)
 {
-	return a.len == len && !memcmp(a.data, text, len);
+	const uint64_t k = 0x9E3779B97F4A7C15u;
+	uint64_t head = head_of(text, len), h = (head ^ len * k) * k;
+	if (len > 8) {
+		for (size_t i = 8; i + 8 < len; i += 8) h = (h ^ h >> 29 ^ load(text + i, 8)) * k;
+		h = (h ^ h >> 29 ^ load(text + len - 8, 8)) * k;
+	}
+	h ^= h >> 29;
+	return (struct bt_vocab_key){head, (uint32_t)(h * k >> 40) << 8 | (uint32_t)(len < 255 ? len : 255)};
+}
+
+/* Is the token in the slot the text of this key? */
+static bool same(const struct bt_vocab *v, const struct bt_vocab_slot *slot, struct bt_vocab_key key, const char *text,
+                 size_t len)
+{
+	if (slot->tag != key.tag || slot->head != key.head) return false;
+	struct bt_str s = v->text[slot->id];
+	return len <= 8 || (s.len == len && !memcmp(s.data, text, len));
+}
+
+int32_t bt_vocab_find_key(const struct bt_vocab *v, struct bt_vocab_key key, const char *text, size_t len)
+{
+	for (uint32_t i = key.tag >> 8 & v->mask;; i = (i + 1) & v->mask) {
+		const struct bt_vocab_slot *s = &v->slot[i];
+		if (s->id < 0) return -1;
+		if (same(v, s, key, text, len)) return s->id;
+	}
 }
 
 int32_t bt_vocab_find(const struct bt_vocab *v, const char *text, size_t len)
 {
 	if (!len || len > v->longest) return -1;
-	uint32_t h = hash(text, len);
-	for (uint32_t i = h & v->mask;; i = (i + 1) & v->mask) {
-		const struct bt_vocab_slot *s = &v->slot[i];
-		if (s->id < 0) return -1;
-		if (s->hash == h && same(v->text[s->id], text, len)) return s->id;
-	}
+	return bt_vocab_find_key(v, bt_vocab_key(text, len), text, len);
 }
 
 static enum baton_status build_table(struct bt_vocab *v, struct baton_error *err)
@@ -64,9 +72,10 @@ static enum baton_status build_table(struct bt_vocab *v, struct baton_error *err
 	for (uint32_t id = 0; id < v->n; id++) {
 		struct bt_str t = v->text[id];
 		if (!t.len) continue; /* a hole: no text becomes this token */
-		uint32_t h = hash(t.data, t.len), i = h & v->mask;
+		struct bt_vocab_key key = bt_vocab_key(t.data, t.len);
+		uint32_t i = key.tag >> 8 & v->mask;
 		for (; v->slot[i].id >= 0; i = (i + 1) & v->mask) {
-			if (v->slot[i].hash == h && same(v->text[v->slot[i].id], t.data, t.len))
+			if (same(v, &v->slot[i], key, t.data, t.len))
 				return bt_fail(err, BATON_ERR_FORMAT,
 				               "%s: tokenizer.ggml.tokens: tokens %d and %u are the same ('%.*s')",
 				               v->path, v->slot[i].id, id, t.len > 40 ? 40 : (int)t.len, t.data);
@@ -75,7 +84,7 @@ static enum baton_status build_table(struct bt_vocab *v, struct baton_error *err
 				               "%s: tokenizer.ggml.tokens: too many tokens collide in the table",
 				               v->path);
 		}
-		v->slot[i] = (struct bt_vocab_slot){h, (int32_t)id};
+		v->slot[i] = (struct bt_vocab_slot){key.head, key.tag, (int32_t)id};
 	}
 	return BATON_OK;
 }

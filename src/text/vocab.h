@@ -4,8 +4,15 @@
 
 #include "text/tokenizer.h"
 
+/* A text as the table sees it: enough to tell texts of up to eight bytes apart without looking at them. */
+struct bt_vocab_key {
+	uint64_t head; /* the first eight bytes, zeros behind */
+	uint32_t tag;  /* hash << 8 | length, at most 255 */
+};
+
 struct bt_vocab_slot {
-	uint32_t hash;
+	uint64_t head;
+	uint32_t tag;
 	int32_t id; /* -1: free */
 };
 
@@ -44,6 +51,13 @@ void bt_vocab_free(struct bt_vocab *v);
 
 /* The token with exactly this text, -1 when there is none. */
 int32_t bt_vocab_find(const struct bt_vocab *v, const char *text, size_t len);
+/* The same in two steps, for callers that have many texts to look up and let the memory work ahead. */
+struct bt_vocab_key bt_vocab_key(const char *text, size_t len);
+int32_t bt_vocab_find_key(const struct bt_vocab *v, struct bt_vocab_key key, const char *text, size_t len);
+static inline void bt_vocab_prefetch(const struct bt_vocab *v, struct bt_vocab_key key)
+{
+	__builtin_prefetch(&v->slot[key.tag >> 8 & v->mask]);
+}
 /* The longest special token at text[pos .. len), -1 when there is none. all: control and unknown tokens too, not only
  * user-defined ones. */
 int32_t bt_vocab_special_at(const struct bt_vocab *v, const char *text, size_t len, size_t pos, bool all);
