@@ -133,6 +133,7 @@ enum baton_status bt_gguf_get_u32_per_layer(const struct bt_gguf *g, const char 
  * int64_t, floats rounded toward zero. 0 or {NULL, 0} for an i past the end and for strings read as numbers or the other
  * way round. */
 int64_t bt_gguf_int_at(const struct bt_gguf_kv *kv, uint64_t i);
+uint64_t bt_gguf_u64_at(const struct bt_gguf_kv *kv, uint64_t i); /* of u64 values: all of their range */
 double bt_gguf_float_at(const struct bt_gguf_kv *kv, uint64_t i);
 struct bt_str bt_gguf_str_at(const struct bt_gguf_kv *kv, uint64_t i);
 

@@ -100,6 +100,13 @@ int64_t bt_gguf_int_at(const struct bt_gguf_kv *kv, uint64_t i)
 	}
 }
 
+uint64_t bt_gguf_u64_at(const struct bt_gguf_kv *kv, uint64_t i)
+{
+	if (i < kv->count && base_type(kv) == BT_GGUF_U64) return bt_le64(kv->value + 8 * i);
+	int64_t v = bt_gguf_int_at(kv, i);
+	return v < 0 ? 0 : (uint64_t)v;
+}
+
 double bt_gguf_float_at(const struct bt_gguf_kv *kv, uint64_t i)
 {
 	if (i >= kv->count) return 0;

@@ -31,6 +31,26 @@ const struct bt_tool bt_tool_table[] = {
 		.main = bt_pull_main,
 	},
 	{
+		.id = BT_TOOL_SHOW,
+		.group = BT_GROUP_FILES,
+		.name = "show",
+		.args = "MODEL",
+		.min_args = 1,
+		.max_args = 1,
+		.summary = "print what is in a model file",
+		.about =
+			"Prints a model's family and sizes, its weights by type, its tokenizer, and the metadata of the file, "
+			"with long values shortened. The weights themselves are not read.",
+		.examples =
+			"baton show smollm2\n"
+			"    what the small model is\n"
+			"baton show model.gguf --tensors --json\n"
+			"    everything but the weights, for scripts; docs/json.md says what is in it\n"
+			"baton show model.gguf --key tokenizer.chat_template\n"
+			"    the chat template as it is",
+		.main = bt_show_main,
+	},
+	{
 		.id = BT_TOOL_QUANTIZE,
 		.group = BT_GROUP_FILES,
 		.name = "quantize",
