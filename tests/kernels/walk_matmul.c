@@ -130,6 +130,27 @@ static void matmul_against_double(struct walk *w, const struct bt_cpu_matmul *m,
 	free(of);
 }
 
+/* The same product with the rows cut anywhere and the tokens in two batches. */
+static void cut_anywhere(struct walk *w, const struct bt_cpu_matmul *m, bt_cpu_matmul_fn fn, size_t rows)
+{
+	size_t n = m->n_tokens, n_out = m->y_row ? n + 3 : n;
+	size_t cut = walk_random(w) % (rows + 1), split = walk_random(w) % (n + 1);
+	memset(m->y, 0xA5, n_out * m->y_stride * sizeof *m->y);
+	for (int part = 0; part < 2; part++) {
+		struct bt_cpu_matmul h = *m;
+		uint32_t x_row[512];
+		size_t t0 = part ? split : 0, t1 = part ? n : split;
+		if (t0 == t1) continue;
+		for (size_t t = t0; t < t1; t++) x_row[t - t0] = m->x_row ? m->x_row[t] : (uint32_t)t;
+		h.n_tokens = t1 - t0;
+		h.x_row = x_row;
+		h.y = m->y_row ? m->y : m->y + t0 * m->y_stride;
+		h.y_row = m->y_row ? m->y_row + t0 : NULL;
+		if (cut) fn(&h, 0, cut, w->scratch);
+		if (cut < rows) fn(&h, cut, rows, w->scratch);
+	}
+}
+
 /* One shape: whole and cut at odd rows, with and without gathers, whole batch and every token alone. */
 static void matmul_case(struct walk *w, const struct bt_type *type, bool exact, size_t k, size_t rows, size_t n,
                         enum walk_pattern wp, enum walk_pattern xp, bool gather)
@@ -165,22 +186,7 @@ static void matmul_case(struct walk *w, const struct bt_type *type, bool exact, 
 	m.y = got;
 	fn(&m, 0, rows, w->scratch);
 	walk_same_bits(w, got, want, out); /* the columns and rows in between still hold the guard pattern */
-	/* rows cut anywhere, tokens in two batches */
-	memset(got, 0xA5, out * sizeof *got);
-	size_t cut = walk_random(w) % (rows + 1), split = walk_random(w) % (n + 1);
-	for (int part = 0; part < 2; part++) {
-		struct bt_cpu_matmul h = m;
-		uint32_t first[512];
-		size_t t0 = part ? split : 0, t1 = part ? n : split;
-		if (t0 == t1) continue;
-		for (size_t t = t0; t < t1; t++) first[t - t0] = gather ? x_row[t] : (uint32_t)t;
-		h.n_tokens = t1 - t0;
-		h.x_row = first;
-		h.y = gather ? got : got + t0 * m.y_stride;
-		h.y_row = gather ? y_row + t0 : NULL;
-		if (cut) fn(&h, 0, cut, w->scratch);
-		if (cut < rows) fn(&h, cut, rows, w->scratch);
-	}
+	cut_anywhere(w, &m, fn, rows);
 	walk_same_bits(w, got, want, out);
 	free(x_row);
 	free(y_row);

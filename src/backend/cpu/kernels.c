@@ -89,4 +89,9 @@ void bt_cpu_kernels_init(struct bt_cpu_kernels *k, enum bt_cpu_level level, size
 	memset(k, 0, sizeof *k);
 	k->level = level < native ? level : native;
 	bt_cpu_init_c(k, &sizes);
+#if defined __x86_64__
+	if (k->level >= BT_CPU_AVX2) bt_cpu_init_avx2(k, &sizes);
+	if (k->level >= BT_CPU_AVX512) bt_cpu_init_avx512(k, &sizes);
+	if (k->level >= BT_CPU_AVX512V) bt_cpu_init_avx512vnni(k, &sizes);
+#endif
 }

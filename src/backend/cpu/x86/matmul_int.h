@@ -1,0 +1,88 @@
+/* matmul_int.h: what the parts of the integer matrix product share.
+ *
+ * A *panel* is PANEL rows of weights as unsigned (or signed, see unpack.h) bytes, block by block, 4 values of every row
+ * in turn, so that one 4-byte broadcast of activations meets all rows. Blocks stand lane by lane (0, 8, 16, .., 1, 9, ..),
+ * as the product walks them. A block's record: int8 q[8][PANEL][4], float scale[G][PANEL], float min[G][PANEL] if any,
+ * where G is the number of groups in a block, 1 or 2.
+ *
+ * An *x tile* holds T tokens' activations in the same order of blocks: int8 q[T][32], float d[T], then G words a token:
+ * int32 -offset * sum of x, where the integer sums start, or float sum of x for types with minima.
+ */
+#ifndef BT_BACKEND_CPU_X86_MATMUL_INT_H
+#define BT_BACKEND_CPU_X86_MATMUL_INT_H
+
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/x86/simd.h"
+
+#if defined __AVX2__ && defined BT_LEVEL
+
+/* How the product treats a type. */
+struct int_class {
+	uint8_t groups; /* per block: 1 or 2 */
+	bool has_min;
+	uint8_t steps; /* without VNNI: how many steps of 4 values fit 16-bit sums; 0: signed weights */
+	int offset;    /* u = q + offset; 0 where q_min is 0 or weights stay signed */
+};
+
+enum {
+	TILE_MAX = WIDTH == 16 ? 12 : 6, /* tokens in an x tile */
+	PANEL_BUDGET = 384 * 1024,       /* bytes of panels that are kept at a time: well within a second-level cache */
+};
+
+static inline size_t panel_record(const struct int_class *c)
+{
+	return (size_t)PANEL * (32 + 4 * c->groups * (c->has_min ? 2 : 1));
+}
+
+static inline size_t tile_record(const struct int_class *c, size_t tokens)
+{
+	return tokens * (32 + 4 + 4 * (size_t)c->groups);
+}
+
+/* Where lane l begins in the order of blocks: lanes before l have (n_blocks + 7 - lane) / 8 blocks each. */
+static inline size_t lane_count(size_t n_blocks, size_t lane)
+{
+	return (n_blocks + 7 - lane) / 8;
+}
+
+static inline void lane_starts(size_t n_blocks, size_t start[8])
+{
+	start[0] = 0;
+	for (size_t l = 1; l < 8; l++) start[l] = start[l - 1] + lane_count(n_blocks, l - 1);
+}
+
+/* The parts' entry points, by type. */
+
+/* Fill a panel from rows w, w + row_bytes, ..; rows from n_rows on repeat the last one. */
+typedef void (*panel_fn)(const struct bt_type *type, const uint8_t *w, size_t row_bytes, size_t n_rows, size_t n_blocks,
+                         uint8_t *panel);
+
+/* One token: y[r] for n_rows rows from w. x as prepared by vector_x. */
+struct vector_x {
+	const int8_t *q;       /* [n_blocks rounded up to 8][32], zero past the end */
+	const float *d;        /* [n_blocks rounded up to 8] */
+	const int32_t *off[2]; /* per group: offset * sum of x */
+	const float *sum[2];   /* per group: sum of x */
+};
+typedef void (*vector_fn)(const struct bt_type *type, const uint8_t *w, size_t row_bytes, size_t n_rows,
+                          size_t n_blocks, const struct vector_x *x, float *y);
+
+/* y[t][0 .. n_rows) for T tokens and the rows of a panel. y_row: T rows of y. */
+typedef void (*tile_fn)(const uint8_t *panel, const uint8_t *x_tile, size_t n_blocks, size_t n_rows, float *const *y);
+
+/* matmul_unpack.c: every type has both. */
+struct int_type {
+	panel_fn panel;
+	vector_fn vector;
+};
+const struct int_type *LEVEL_NAME(int_type)(const struct bt_type *type);
+/* matmul_tile.c: the largest tile that at most `tokens` (> 0) fill, and its function. */
+size_t LEVEL_NAME(tile_size)(size_t tokens);
+tile_fn LEVEL_NAME(tile)(const struct int_class *c, size_t tokens);
+
+/* matmul_int.c: the slot, and the scratch memory that it needs. */
+void LEVEL_NAME(matmul_int)(const struct bt_cpu_matmul *m, size_t row0, size_t row1, void *scratch);
+size_t LEVEL_NAME(matmul_int_scratch)(size_t k_max);
+
+#endif
+#endif
