@@ -94,4 +94,5 @@ void bt_cpu_kernels_init(struct bt_cpu_kernels *k, enum bt_cpu_level level, size
 	if (k->level >= BT_CPU_AVX512) bt_cpu_init_avx512(k, &sizes);
 	if (k->level >= BT_CPU_AVX512V) bt_cpu_init_avx512vnni(k, &sizes);
 #endif
+	k->scratch = (k->scratch + BT_MEM_ALIGN - 1) / BT_MEM_ALIGN * BT_MEM_ALIGN; /* for the next thread's */
 }

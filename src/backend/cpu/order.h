@@ -46,8 +46,8 @@ static inline float bt_expf(float x)
 	float r = fmaf(n, -BT_EXP_LN2_LO, fmaf(n, -BT_EXP_LN2_HI, c));
 	float p = fmaf(fmaf(fmaf(fmaf(BT_EXP_P4, r, BT_EXP_P3), r, BT_EXP_P2), r, BT_EXP_P1), r, BT_EXP_P0);
 	p = fmaf(r * r, p, r) + 1.0f;
-	float y = bt_float_from_bits(bt_bits_from_float(p) + (bt_bits_from_float(z) << 23));
-	return x < BT_EXP_MIN ? 0.0f : y;
+	float two_n = bt_float_from_bits((bt_bits_from_float(z) << 23) + 0x3F800000);
+	return x < BT_EXP_MIN ? 0.0f : p * two_n;
 }
 
 /* g / (1 + e^-g) * u */

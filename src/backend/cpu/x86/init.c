@@ -1,6 +1,8 @@
 /* init.c: what this level overwrites in the kernel table. */
 #include "backend/cpu/levels.h"
+#include "backend/cpu/x86/matmul_float.h"
 #include "backend/cpu/x86/matmul_int.h"
+#include "backend/cpu/x86/ops.h"
 
 #define INIT_NAME_(level) bt_cpu_init_##level
 #define INIT_NAME(level)  INIT_NAME_(level)
@@ -9,9 +11,20 @@ void INIT_NAME(BT_LEVEL)(struct bt_cpu_kernels *k, const struct bt_cpu_sizes *si
 {
 	for (uint32_t id = 0; id < BT_TYPE_COUNT; id++) {
 		const struct bt_type *type = bt_type_get(id);
-		if (type && type->group) k->matmul[id] = LEVEL_NAME(matmul_int);
+		if (type) k->matmul[id] = type->group ? LEVEL_NAME(matmul_int) : LEVEL_NAME(matmul_float);
 	}
+	k->matmul_exact = LEVEL_NAME(matmul_float);
 	k->matmul_rows = PANEL;
-	size_t scratch = LEVEL_NAME(matmul_int_scratch)(sizes->k_max);
-	if (scratch > k->scratch) k->scratch = scratch;
+	size_t ints = LEVEL_NAME(matmul_int_scratch)(sizes->k_max),
+	       floats = LEVEL_NAME(matmul_float_scratch)(sizes->k_max);
+	if (ints > k->scratch) k->scratch = ints;
+	if (floats > k->scratch) k->scratch = floats;
+	k->quantize_row = LEVEL_NAME(quantize_row);
+	k->rms_norm = LEVEL_NAME(rms_norm);
+	k->add = LEVEL_NAME(add);
+	k->silu_mul = LEVEL_NAME(silu_mul);
+	k->relu2 = LEVEL_NAME(relu2);
+	k->rope = LEVEL_NAME(rope);
+	k->softmax = LEVEL_NAME(softmax);
+	k->kv_pack = LEVEL_NAME(kv_pack);
 }

@@ -9,6 +9,8 @@
 
 #if defined __AVX2__ && defined BT_LEVEL
 
+#include "backend/cpu/order.h"
+
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -274,6 +276,77 @@ INLINE float tree8(__m256 l)
 	__m128 s = _mm_add_ps(_mm256_castps256_ps128(l), _mm256_extractf128_ps(l, 1));
 	s = _mm_add_ps(s, _mm_movehl_ps(s, s));
 	return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+/* 16 lanes of partial sums: value i of a row belongs to lane i % 16. */
+enum { PARTS = 16 / WIDTH };
+struct lanes {
+	vf v[PARTS];
+};
+
+INLINE struct lanes lanes_zero(void)
+{
+	struct lanes l;
+	UNROLL for (int i = 0; i < PARTS; i++) l.v[i] = VF(setzero_ps)();
+	return l;
+}
+
+INLINE float tree16(struct lanes l)
+{
+#if defined __AVX512F__
+	return tree8(_mm256_add_ps(_mm512_castps512_ps256(l.v[0]), _mm512_extractf32x8_ps(l.v[0], 1)));
+#else
+	return tree8(_mm256_add_ps(l.v[0], l.v[1]));
+#endif
+}
+
+/* The first n of WIDTH floats (n may be anything, also negative or more), others 0. */
+INLINE vf load_part(const float *p, ptrdiff_t n)
+{
+	if (n >= WIDTH) return VF(loadu_ps)(p);
+	if (n <= 0) return VF(setzero_ps)();
+#if defined __AVX512F__
+	return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#else
+	__m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+	return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), index));
+#endif
+}
+
+INLINE void store_part(float *p, ptrdiff_t n, vf x)
+{
+	if (n >= WIDTH) {
+		VF(storeu_ps)(p, x);
+		return;
+	}
+	if (n <= 0) return;
+#if defined __AVX512F__
+	_mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), x);
+#else
+	__m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+	_mm256_maskstore_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), index), x);
+#endif
+}
+
+/* bt_expf of order.h, step by step */
+INLINE vf vector_exp(vf x)
+{
+	const vf round = VF(set1_ps)(BT_EXP_ROUND), low = VF(set1_ps)(BT_EXP_MIN);
+	vf c = VF(max_ps)(low, VF(min_ps)(VF(set1_ps)(BT_EXP_MAX), x)); /* in this order NaN comes through */
+	vf z = VF(fmadd_ps)(c, VF(set1_ps)(BT_EXP_LOG2E), round), n = VF(sub_ps)(z, round);
+	vf r = VF(fmadd_ps)(n, VF(set1_ps)(-BT_EXP_LN2_HI), c);
+	r = VF(fmadd_ps)(n, VF(set1_ps)(-BT_EXP_LN2_LO), r);
+	vf p = VF(fmadd_ps)(VF(set1_ps)(BT_EXP_P4), r, VF(set1_ps)(BT_EXP_P3));
+	p = VF(fmadd_ps)(p, r, VF(set1_ps)(BT_EXP_P2));
+	p = VF(fmadd_ps)(p, r, VF(set1_ps)(BT_EXP_P1));
+	p = VF(fmadd_ps)(p, r, VF(set1_ps)(BT_EXP_P0));
+	p = VF(add_ps)(VF(fmadd_ps)(VF(mul_ps)(r, r), p, r), VF(set1_ps)(1.0f));
+	vi two_n = VI(add_epi32)(VI(slli_epi32)(VF_BITS(z), 23), VI(set1_epi32)(0x3F800000));
+#if defined __AVX512F__
+	return _mm512_maskz_mul_ps(_mm512_cmp_ps_mask(x, low, _CMP_NLT_UQ), p, _mm512_castsi512_ps(two_n));
+#else
+	return _mm256_andnot_ps(_mm256_cmp_ps(x, low, _CMP_LT_OQ), _mm256_mul_ps(p, _mm256_castsi256_ps(two_n)));
+#endif
 }
 
 #endif
