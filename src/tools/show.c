@@ -56,6 +56,24 @@ static void add_up(struct bt_show *s)
 	}
 }
 
+/* Open the model as `baton run` would and ask: the KV cache and the scratch memory are reserved, but not touched. */
+static enum baton_status measure(struct bt_show *s, const struct bt_opts *o, struct baton_error *err)
+{
+	struct baton_model *model = NULL;
+	struct baton_session *session = NULL;
+	struct baton_session_params params = baton_session_params_default();
+	params.n_ctx = (uint32_t)bt_opt_int(o, BT_OPT_CTX_SIZE);
+	params.n_ubatch = (uint32_t)bt_opt_int(o, BT_OPT_UBATCH);
+	params.type_k = s->type_k = bt_opt_str(o, BT_OPT_CACHE_TYPE_K);
+	params.type_v = s->type_v = bt_opt_str(o, BT_OPT_CACHE_TYPE_V);
+	enum baton_status status = baton_model_open(bt_gguf_path(s->g), NULL, &model, err);
+	if (!status) status = baton_session_open(model, &params, &session, err);
+	if (!status) baton_session_get_info(session, &s->session);
+	baton_session_close(&session);
+	baton_model_close(&model);
+	return status;
+}
+
 static int show(const struct bt_opts *o, const struct bt_gguf *g)
 {
 	struct bt_show s = {
@@ -74,7 +92,8 @@ static int show(const struct bt_opts *o, const struct bt_gguf *g)
 		bt_show_value(kv, stdout);
 	} else {
 		add_up(&s);
-		bt_tokenizer_open(g, &s.tokenizer, &s.tokenizer_error);
+		s.tokenizer_error.status = bt_tokenizer_open(g, &s.tokenizer, &s.tokenizer_error);
+		s.memory_error.status = measure(&s, o, &s.memory_error);
 		if (bt_opt_flag(o, BT_OPT_JSON)) ok = bt_show_json(&s, stdout);
 		else bt_show_text(&s, stdout);
 	}

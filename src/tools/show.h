@@ -2,6 +2,7 @@
 #ifndef BT_TOOLS_SHOW_H
 #define BT_TOOLS_SHOW_H
 
+#include "baton.h"
 #include "gguf/gguf.h"
 #include "text/tokenizer.h"
 #include "tools/options.h"
@@ -18,6 +19,10 @@ struct bt_show {
 	bool full;                          /* don't shorten */
 	bool tensors;                       /* list them */
 	struct bt_show_type types[BT_TYPE_COUNT], all;
+	/* What running it takes, when memory_error.status is BATON_OK. */
+	struct baton_session_info session;
+	const char *type_k, *type_v; /* of the KV cache */
+	struct baton_error memory_error;
 };
 
 /* Bits that a weight takes on average. */

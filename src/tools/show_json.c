@@ -121,28 +121,44 @@ static json_t *tensors(const struct bt_show *s)
 	return NULL;
 }
 
+static json_t *sentence(const struct baton_error *err)
+{
+	return err->status ? string((struct bt_str){err->text, strlen(err->text)}) : json_null();
+}
+
 static json_t *tokenizer(const struct bt_show *s)
 {
 	const struct bt_gguf *g = s->g;
 	const struct bt_gguf_kv *tokens = bt_gguf_find(g, "tokenizer.ggml.tokens");
 	struct bt_str model = bt_show_str(g, "tokenizer.ggml.model"), pre = bt_show_str(g, "tokenizer.ggml.pre");
-	return json_pack("{s:o, s:o, s:I, s:b, s:b, s:s?}", "model", string(model), "pre", string(pre), "tokens",
+	return json_pack("{s:o, s:o, s:I, s:b, s:b, s:o}", "model", string(model), "pre", string(pre), "tokens",
 	                 (json_int_t)(tokens ? tokens->count : 0), "chat_template",
 	                 bt_show_str(g, "tokenizer.chat_template").data != NULL, "usable", s->tokenizer != NULL,
-	                 "error", s->tokenizer_error.status ? s->tokenizer_error.text : NULL);
+	                 "error", sentence(&s->tokenizer_error));
+}
+
+static json_t *memory(const struct bt_show *s)
+{
+	const struct baton_session_info *m = &s->session;
+	if (s->memory_error.status) return json_pack("{s:o}", "error", sentence(&s->memory_error));
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:n}", "context", (json_int_t)m->n_ctx, "ubatch",
+	                 (json_int_t)m->n_ubatch, "weights", (json_int_t)s->all.bytes, "kv_cache",
+	                 (json_int_t)m->kv_bytes, "scratch", (json_int_t)m->scratch_bytes, "type_k", s->type_k,
+	                 "type_v", s->type_v, "device", m->device, "error");
 }
 
 bool bt_show_json(const struct bt_show *s, FILE *out)
 {
 	const struct bt_gguf *g = s->g;
 	struct bt_str path = {bt_gguf_path(g), strlen(bt_gguf_path(g))};
-	json_t *o = json_pack("{s:o, s:i, s:i, s:I, s:o, s:o, s:I, s:I, s:f, s:o, s:o, s:o}", "path", string(path),
+	json_t *o = json_pack("{s:o, s:i, s:i, s:I, s:o, s:o, s:I, s:I, s:f, s:o, s:o, s:o, s:o}", "path", string(path),
 	                      "version", (int)bt_gguf_version(g), "parts", (int)bt_gguf_n_files(g), "file_bytes",
 	                      (json_int_t)bt_gguf_file_bytes(g), "architecture",
 	                      string(bt_show_str(g, "general.architecture")), "name",
 	                      string(bt_show_str(g, "general.name")), "parameters", (json_int_t)s->all.values,
 	                      "weight_bytes", (json_int_t)s->all.bytes, "bits_per_weight", bt_show_bits(&s->all),
-	                      "types", types(s), "tokenizer", tokenizer(s), "metadata", metadata(s));
+	                      "types", types(s), "tokenizer", tokenizer(s), "memory", memory(s), "metadata",
+	                      metadata(s));
 	bool ok = o != NULL;
 	if (ok && s->tensors) ok = !json_object_set_new(o, "tensors", tensors(s));
 	if (ok) ok = !json_dumpf(o, out, JSON_INDENT(1) | JSON_ENSURE_ASCII) && fputc('\n', out) != EOF;

@@ -161,6 +161,13 @@ static void line_kv(const char *label, const struct bt_gguf_kv *kv, FILE *out)
 	fputc('\n', out);
 }
 
+static void line_problem(const char *label, const struct baton_error *err, FILE *out)
+{
+	fprintf(out, "  %-16s", label);
+	put_str((struct bt_str){err->text, strlen(err->text)}, SIZE_MAX / 2, out);
+	fputc('\n', out);
+}
+
 static void put_model(const struct bt_show *s, FILE *out)
 {
 	/* Keys that every family has, under the names of the specification. */
@@ -263,11 +270,35 @@ static void put_tokenizer(const struct bt_show *s, FILE *out)
 	put_token(g, "padding", "tokenizer.ggml.padding_token_id", out);
 	line_kv("adds begin", bt_gguf_find(g, "tokenizer.ggml.add_bos_token"), out);
 	put_ends(s->tokenizer, out);
-	if (s->tokenizer_error.status) fprintf(out, "  %-16s%s\n", "unusable", s->tokenizer_error.text);
+	if (s->tokenizer_error.status) line_problem("unusable", &s->tokenizer_error, out);
 	struct bt_str tmpl = bt_show_str(g, "tokenizer.chat_template");
 	fprintf(out, "  %-16s", "chat template");
 	if (tmpl.data) fprintf(out, "%zu bytes (--key tokenizer.chat_template prints it)\n", tmpl.len);
 	else fputs("none\n", out);
+}
+
+static void line_bytes(const char *label, uint64_t bytes, const char *note, FILE *out)
+{
+	char text[32];
+	fprintf(out, "  %-16s%10s%s%s\n", label, bt_ui_bytes(text, sizeof text, bytes), *note ? "  " : "", note);
+}
+
+static void put_memory(const struct bt_show *s, FILE *out)
+{
+	char note[96];
+	const struct baton_session_info *m = &s->session;
+	heading("Memory to run it", out);
+	if (s->memory_error.status) {
+		line_problem("unusable", &s->memory_error, out);
+		return;
+	}
+	line_bytes("weights", s->all.bytes, "", out);
+	snprintf(note, sizeof note, "for %" PRIu32 " tokens (-c), %s keys and %s values", m->n_ctx, s->type_k,
+	         s->type_v);
+	line_bytes("KV cache", m->kv_bytes, note, out);
+	snprintf(note, sizeof note, "on %s with -ub %" PRIu32, m->device, m->n_ubatch);
+	line_bytes("scratch", m->scratch_bytes, note, out);
+	line_bytes("together", s->all.bytes + m->kv_bytes + m->scratch_bytes, "", out);
 }
 
 static void put_metadata(const struct bt_show *s, FILE *out)
@@ -315,6 +346,7 @@ void bt_show_text(const struct bt_show *s, FILE *out)
 	put_model(s, out);
 	put_types(s, out);
 	put_tokenizer(s, out);
+	put_memory(s, out);
 	put_metadata(s, out);
 	if (s->tensors) put_tensors(s, out);
 }

@@ -39,8 +39,9 @@ const struct bt_tool bt_tool_table[] = {
 		.max_args = 1,
 		.summary = "print what is in a model file",
 		.about =
-			"Prints a model's family and sizes, its weights by type, its tokenizer, and the metadata of the file, "
-			"with long values shortened. The weights themselves are not read.",
+			"Prints a model's family and sizes, its weights by type, its tokenizer, the memory that running it takes "
+			"with the given context, and the metadata of the file, with long values shortened. The weights "
+			"themselves are not read.",
 		.examples =
 			"baton show smollm2\n"
 			"    what the small model is\n"

@@ -124,6 +124,29 @@ class Show(unittest.TestCase):
         rc, out, _ = show(MODEL, '--tensors')
         self.assertRegex(out.decode(), r'blk\.0\.attn_q\.weight +Q8_0 +128 x 128 +17408 +\d+\n')
 
+    def test_memory_is_that_of_the_engine(self):
+        def memory(*args):
+            rc, out, _ = show(MODEL, '--json', *args)
+            self.assertEqual(rc, 0)
+            return json.loads(out)['memory']
+        # 2 layers, 2 heads of 32 values for keys and as many for values: 2 bytes a value in f16, 34 / 32 in q8_0.
+        trained = memory()
+        self.assertEqual((trained['context'], trained['kv_cache']), (1024, 1024 * 512))
+        self.assertEqual((trained['type_k'], trained['type_v'], trained['error']), ('f16', 'f16', None))
+        other = memory('-c', '128', '-ctk', 'q8_0', '-ub', '32')
+        self.assertEqual((other['context'], other['kv_cache'], other['ubatch']), (128, 128 * (136 + 256), 32))
+        self.assertTrue(0 < other['scratch'] < trained['scratch'])
+        rc, out, _ = show(MODEL, '-c', '128')
+        self.assertRegex(out.decode(), r'KV cache +64.0 KiB  for 128 tokens')
+
+    def test_what_cannot_run_is_shown_with_the_reason(self):
+        path = os.path.join(DATA, 'malformed', '38-unknown-architecture.gguf')
+        rc, out, _ = show(path, '--json')
+        self.assertEqual(rc, 0)
+        self.assertIn("'nonesuch' is not supported", json.loads(out)['memory']['error'])
+        rc, out, _ = show(path)
+        self.assertIn(b'Memory to run it\n  unusable        ', out)
+
     def test_one_value_in_full(self):
         want = {k['key']: k['value'] for k in Reader(MODEL).keys}
         for key in ('tokenizer.chat_template', 'general.architecture'):
