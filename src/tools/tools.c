@@ -7,6 +7,31 @@
 /* clang-format off */
 const struct bt_tool bt_tool_table[] = {
 	{
+		.id = BT_TOOL_BENCH,
+		.group = BT_GROUP_MEASURE,
+		.name = "bench",
+		.args = "MODEL...",
+		.min_args = 1,
+		.max_args = -1,
+		.summary = "measure the speed of prompts and of generation",
+		.about =
+			"Measures how many tokens a second a model reads (pp, prompt processing) and writes (tg, text "
+			"generation). Options and outputs are those of llama.cpp's llama-bench, so that tables and scripts carry "
+			"over: most options take several values, as a comma list or a range (1-8, 1-8+2, 1-8*2), and every "
+			"combination is measured.\n"
+			"\n"
+			"Each test is run -r times after an unmeasured run; tokenizing and sampling are not timed. The tokens "
+			"are random, and the same ones in every run.",
+		.examples =
+			"baton bench smollm2\n"
+			"    a prompt of 512 tokens, and 128 generated tokens\n"
+			"baton bench a.gguf b.gguf -p 0 -n 64 -t 1,2,4\n"
+			"    generation by two models with one, two and four threads\n"
+			"baton bench smollm2 -d 0,4096 -o json\n"
+			"    in an empty context and behind 4096 tokens, as JSON",
+		.main = bt_bench_main,
+	},
+	{
 		.id = BT_TOOL_PULL,
 		.group = BT_GROUP_FILES,
 		.name = "pull",
