@@ -42,7 +42,8 @@ static void measure(const struct bt_tokenizer *t, const char *name, const char *
 		n = tokens.n;
 		bt_tokens_free(&tokens);
 	}
-	printf("%-10s %9zu bytes %9zu tokens %9.3f ms %8.2f MB/s\n", name, len, n, best * 1e3, (double)len / best * 1e-6);
+	printf("%-10s %9zu bytes %9zu tokens %9.3f ms %8.2f MB/s\n", name, len, n, best * 1e3,
+	       (double)len / best * 1e-6);
 }
 
 static void hostile(const struct bt_tokenizer *t, const char *name, const char *unit)
@@ -93,8 +94,8 @@ int main(int argc, char **argv)
 	if (!t) return fprintf(stderr, "%s: no tokenizer\n", argv[1]), 1;
 	qsort(gguf_ms, (size_t)repeats, sizeof *gguf_ms, up);
 	qsort(open_ms, (size_t)repeats, sizeof *open_ms, up);
-	printf("open: directory %.2f ms, tokenizer %.2f ms (median of %d)\n", gguf_ms[repeats / 2], open_ms[repeats / 2],
-	       repeats);
+	printf("open: directory %.2f ms, tokenizer %.2f ms (median of %d)\n", gguf_ms[repeats / 2],
+	       open_ms[repeats / 2], repeats);
 	size_t len;
 	char *text = argc > 2 ? read_all(argv[2], &len) : NULL;
 	if (argc > 2 && !text) return fprintf(stderr, "cannot read %s\n", argv[2]), 1;

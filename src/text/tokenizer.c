@@ -25,11 +25,6 @@ struct work {
 	struct bt_merge merge;
 };
 
-static bool is(struct bt_str s, const char *word)
-{
-	return s.len == strlen(word) && !memcmp(s.data, word, s.len);
-}
-
 static enum baton_status open_bpe(struct bt_tokenizer *t, const struct bt_gguf *g, struct baton_error *err)
 {
 	struct bt_str pre;
@@ -38,12 +33,13 @@ static enum baton_status open_bpe(struct bt_tokenizer *t, const struct bt_gguf *
 	const struct bt_pretok_row *row = bt_pretok_find(pre);
 	if (!row) {
 		size_t rows = 0;
+		char shown[64];
 		while (bt_pretok_table[rows].names) rows++;
 		return bt_fail(
 			err, BATON_ERR_UNSUPPORTED,
-			"%s: tokenizer.ggml.pre is '%.*s', a pre-tokenizer that this build does not know (it knows %zu "
+			"%s: tokenizer.ggml.pre is '%s', a pre-tokenizer that this build does not know (it knows %zu "
 			"families; `baton tokenize --known` lists them)",
-			t->vocab.path, pre.len > 60 ? 60 : (int)pre.len, pre.data, rows);
+			t->vocab.path, bt_str_show(pre, shown, sizeof shown), rows);
 	}
 	t->pre = pre.len ? bt_mem_strndup(BT_MEM_TEXT, pre.data, pre.len) : bt_mem_strdup(BT_MEM_TEXT, "default");
 	if (!t->pre) return bt_fail_nomem(err, pre.len, "the tokenizer");
@@ -58,14 +54,14 @@ enum baton_status bt_tokenizer_open(const struct bt_gguf *g, struct bt_tokenizer
 	struct bt_str model;
 	bool found;
 	enum baton_status status = bt_gguf_get_str(g, "tokenizer.ggml.model", &model, &found, err);
-	if (status || !found || is(model, "none")) return status;
-	bool spm = is(model, "llama");
-	if (!spm && !is(model, "gpt2"))
-		return bt_fail(
-			err, BATON_ERR_UNSUPPORTED,
-			"%s: tokenizer.ggml.model is '%.*s'; this build knows 'gpt2' (byte-level BPE) and 'llama' "
-			"(SentencePiece)",
-			bt_gguf_path(g), model.len > 60 ? 60 : (int)model.len, model.data);
+	if (status || !found || bt_str_eq(model, "none")) return status;
+	bool spm = bt_str_eq(model, "llama");
+	char shown[64];
+	if (!spm && !bt_str_eq(model, "gpt2"))
+		return bt_fail(err, BATON_ERR_UNSUPPORTED,
+		               "%s: tokenizer.ggml.model is '%s'; this build knows 'gpt2' (byte-level BPE) and 'llama' "
+		               "(SentencePiece)",
+		               bt_gguf_path(g), bt_str_show(model, shown, sizeof shown));
 	struct bt_tokenizer *t = bt_mem_zalloc(BT_MEM_TEXT, sizeof *t);
 	if (!t) return bt_fail_nomem(err, sizeof *t, "the tokenizer");
 	t->spm = spm;

@@ -69,6 +69,7 @@ static enum baton_status build_table(struct bt_vocab *v, struct baton_error *err
 	memset(v->slot, 0xFF, size * sizeof *v->slot);
 	v->mask = size - 1;
 	uint64_t probes = 0, most = (uint64_t)v->n * PROBES_PER_TOKEN;
+	char shown[64];
 	for (uint32_t id = 0; id < v->n; id++) {
 		struct bt_str t = v->text[id];
 		if (!t.len) continue; /* a hole: no text becomes this token */
@@ -77,8 +78,8 @@ static enum baton_status build_table(struct bt_vocab *v, struct baton_error *err
 		for (; v->slot[i].id >= 0; i = (i + 1) & v->mask) {
 			if (same(v, &v->slot[i], key, t.data, t.len))
 				return bt_fail(err, BATON_ERR_FORMAT,
-				               "%s: tokenizer.ggml.tokens: tokens %d and %u are the same ('%.*s')",
-				               v->path, v->slot[i].id, id, t.len > 40 ? 40 : (int)t.len, t.data);
+				               "%s: tokenizer.ggml.tokens: tokens %d and %u are the same ('%s')",
+				               v->path, v->slot[i].id, id, bt_str_show(t, shown, sizeof shown));
 			if (++probes > most)
 				return bt_fail(err, BATON_ERR_LIMIT,
 				               "%s: tokenizer.ggml.tokens: too many tokens collide in the table",
