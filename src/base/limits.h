@@ -8,13 +8,12 @@
 #include <stddef.h>
 
 /* GGUF */
-#define BT_LIMIT_GGUF_KEYS        65536 /* metadata keys in one file */
-#define BT_LIMIT_GGUF_TENSORS     65536 /* tensors in one file; the largest published models have some 3,000 */
-#define BT_LIMIT_GGUF_KEY_NAME    65535 /* bytes of a key: what the specification allows */
-#define BT_LIMIT_GGUF_NAME        255   /* bytes of a tensor's name; the specification allows 64 */
-#define BT_LIMIT_GGUF_ARRAY_DEPTH 1     /* arrays of arrays are refused: no published key uses them */
-#define BT_LIMIT_GGUF_SPLITS      1024  /* files of a split model */
-#define BT_LIMIT_GGUF_DIRECTORY   ((size_t)1 << 30) /* bytes of keys and descriptions that are written */
+#define BT_LIMIT_GGUF_KEYS      65536 /* metadata keys in one file */
+#define BT_LIMIT_GGUF_TENSORS   65536 /* tensors in one file; the largest published models have some 3,000 */
+#define BT_LIMIT_GGUF_KEY_NAME  65535 /* bytes of a key: what the specification allows */
+#define BT_LIMIT_GGUF_NAME      255   /* bytes of a tensor's name; the specification allows 64 */
+#define BT_LIMIT_GGUF_SPLITS    1024  /* files of a split model */
+#define BT_LIMIT_GGUF_DIRECTORY ((size_t)1 << 30) /* bytes of keys and descriptions that are written */
 
 /* Models */
 #define BT_LIMIT_LAYERS  1024

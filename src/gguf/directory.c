@@ -131,7 +131,7 @@ static void read_array(struct bt_cursor *c, struct bt_gguf_kv *kv, struct string
 	if (c->status) return;
 	size_t bytes = bt_gguf_type_bytes(kv->elem_type);
 	bool is_strings = kv->elem_type == BT_GGUF_STRING;
-	if (kv->elem_type == BT_GGUF_ARRAY) {
+	if (kv->elem_type == BT_GGUF_ARRAY) { /* the specification allows them, no published key uses them */
 		bt_cursor_fail(c, BATON_ERR_UNSUPPORTED, at, "an array of arrays is not supported");
 	} else if (!bytes && !is_strings) {
 		bt_cursor_fail(c, BATON_ERR_FORMAT, at, "its array has elements of unknown type %u",

@@ -86,7 +86,9 @@ static enum baton_status allocate_tables(struct bt_gguf *g, struct baton_error *
 		return bt_fail(err, BATON_ERR_LIMIT, "%.200s: the model has %zu tensors; the limit is %d",
 		               bt_gguf_path(g), g->n_tensors, BT_LIMIT_GGUF_TENSORS);
 	g->kv = bt_mem_array(BT_MEM_HOST, g->n_kv, sizeof *g->kv);
-	g->strings = bt_mem_array(BT_MEM_HOST, d->n_strings, sizeof *g->strings);
+	/* Not zeroed: the table of a large vocabulary is most of the work of opening a file. */
+	size_t bytes;
+	if (bt_mul_size(d->n_strings, sizeof *g->strings, &bytes)) g->strings = bt_mem_alloc(BT_MEM_HOST, bytes);
 	g->tensors = bt_mem_array(BT_MEM_HOST, g->n_tensors, sizeof *g->tensors);
 	if (!g->kv || !g->strings || !g->tensors)
 		return bt_fail_nomem(err,

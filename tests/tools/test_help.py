@@ -24,6 +24,7 @@ class Help(unittest.TestCase):
         status, out, err = baton('--help')
         self.assertEqual((status, err), (0, ''))
         self.assertGreater(len(TOOLS), 0)
+        self.assertEqual(sorted(re.findall(r'^  ([a-z]+) ', out, re.M)), sorted(TOOLS), 'each tool once')
         for name, tool in TOOLS.items():
             self.assertRegex(out, r'\n  %s +%s\n' % (name, re.escape(tool['summary'])))
             with open(f'{PAGES}/baton-{name}.1') as f:
