@@ -1,5 +1,6 @@
 /* init.c: what this level overwrites in the kernel table. */
 #include "backend/cpu/levels.h"
+#include "backend/cpu/x86/attn.h"
 #include "backend/cpu/x86/matmul_float.h"
 #include "backend/cpu/x86/matmul_int.h"
 #include "backend/cpu/x86/ops.h"
@@ -15,10 +16,11 @@ void INIT_NAME(BT_LEVEL)(struct bt_cpu_kernels *k, const struct bt_cpu_sizes *si
 	}
 	k->matmul_exact = LEVEL_NAME(matmul_float);
 	k->matmul_rows = PANEL;
-	size_t ints = LEVEL_NAME(matmul_int_scratch)(sizes->k_max),
-	       floats = LEVEL_NAME(matmul_float_scratch)(sizes->k_max);
-	if (ints > k->scratch) k->scratch = ints;
-	if (floats > k->scratch) k->scratch = floats;
+	const size_t scratch[] = {LEVEL_NAME(matmul_int_scratch)(sizes->k_max),
+	                          LEVEL_NAME(matmul_float_scratch)(sizes->k_max),
+	                          LEVEL_NAME(attention_scratch)(sizes->d_max)};
+	for (size_t i = 0; i < sizeof scratch / sizeof *scratch; i++)
+		if (scratch[i] > k->scratch) k->scratch = scratch[i];
 	k->quantize_row = LEVEL_NAME(quantize_row);
 	k->rms_norm = LEVEL_NAME(rms_norm);
 	k->add = LEVEL_NAME(add);
@@ -27,4 +29,6 @@ void INIT_NAME(BT_LEVEL)(struct bt_cpu_kernels *k, const struct bt_cpu_sizes *si
 	k->rope = LEVEL_NAME(rope);
 	k->softmax = LEVEL_NAME(softmax);
 	k->kv_pack = LEVEL_NAME(kv_pack);
+	k->attention = LEVEL_NAME(attention);
+	k->attn_tile = ATTN_TILE;
 }
