@@ -73,6 +73,7 @@ static void route(const struct bt_exec *e, const struct bt_cpu_node *node, const
 			}
 		}
 		out[s] = bt_float_from_bits(best);
+		/* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): the family checked 1 <= used <= n */
 		out[used + s] = score[best];
 		sum += score[best];
 	}
