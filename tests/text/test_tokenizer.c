@@ -2,7 +2,7 @@
 #include "../gguf/make.h"
 
 #include "base/limits.h"
-#include "text/tokenizer.h"
+#include "text/vocab.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -190,6 +190,31 @@ static void bad_vocabularies(void **state)
 	s = good, s.pre = NULL;
 	open_spec(&o, &s);
 	assert_string_equal(bt_tokenizer_pre(o.t), "default");
+	close_all(&o);
+}
+
+/* A file made so that its tokens all want one place in the table must not cost time that grows with the square. */
+static void colliding_tokens(void **state)
+{
+	(void)state;
+	enum { N = 2000, MASK = 4095 }; /* the table has 4096 slots then */
+	static char text[N][12];
+	static const char *tokens[N + 1];
+	unsigned n = 0;
+	for (unsigned i = 0; n < N; i++) {
+		int len = snprintf(text[n], sizeof text[n], "%x", i);
+		if ((bt_vocab_key(text[n], (size_t)len).tag >> 8 & MASK) == 77) {
+			tokens[n] = text[n];
+			n++;
+		}
+	}
+	struct spec s = blank;
+	static const char *const none[] = {NULL};
+	s.tokens = tokens, s.merges = none;
+	refused(&s, BATON_ERR_LIMIT, "collide");
+	for (unsigned i = 0; i < N; i++) snprintf(text[i], sizeof text[i], "%x", i);
+	struct opened o;
+	open_spec(&o, &s);
 	close_all(&o);
 }
 
@@ -566,11 +591,17 @@ static void threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(bad_vocabularies), cmocka_unit_test(malformed_files),
-		cmocka_unit_test(special_tokens),   cmocka_unit_test(pieces),
-		cmocka_unit_test(sentencepiece),    cmocka_unit_test(merging),
-		cmocka_unit_test(round_trip),       cmocka_unit_test(failed_allocations),
-		cmocka_unit_test(limits),           cmocka_unit_test(threads),
+		cmocka_unit_test(bad_vocabularies),
+		cmocka_unit_test(colliding_tokens),
+		cmocka_unit_test(malformed_files),
+		cmocka_unit_test(special_tokens),
+		cmocka_unit_test(pieces),
+		cmocka_unit_test(sentencepiece),
+		cmocka_unit_test(merging),
+		cmocka_unit_test(round_trip),
+		cmocka_unit_test(failed_allocations),
+		cmocka_unit_test(limits),
+		cmocka_unit_test(threads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
