@@ -19,7 +19,8 @@ static void unpack_i8(const void *src, int8_t *q, float *scale, float *min, size
 			*scale++ = d * (float)(b->scales[g] & 15);
 			*min++ = -(dmin * (float)(b->scales[g] >> 4));
 		}
-		for (int v = 0; v < BT_K; v++) q[v] = (int8_t)(b->qs[v / 128 * 32 + v % 32] >> v / 32 % 4 * 2 & 3);
+		for (int k = 0; k < 8; k++)
+			for (int l = 0; l < 32; l++) q[32 * k + l] = (int8_t)(b->qs[k / 4 * 32 + l] >> k % 4 * 2 & 3);
 	}
 }
 

@@ -22,11 +22,11 @@ static void unpack_i8(const void *src, int8_t *q, float *scale, float *min, size
 			int sc = (b->scales[g % 8] >> g / 8 * 4 & 15) | (b->scales[8 + g % 4] >> g / 4 * 2 & 3) << 4;
 			*scale++ = d * (float)(sc - 32);
 		}
-		for (int v = 0; v < BT_K; v++) {
-			int low = b->qs[v / 128 * 32 + v % 32] >> v / 32 % 4 * 2 & 3,
-			    high = b->hmask[v % 32] >> v / 32 & 1;
-			q[v] = (int8_t)(low + 4 * high - 4);
-		}
+		for (int k = 0; k < 8; k++)
+			for (int l = 0; l < 32; l++) {
+				int low = b->qs[k / 4 * 32 + l] >> k % 4 * 2 & 3, high = b->hmask[l] >> k & 1;
+				q[32 * k + l] = (int8_t)(low + 4 * high - 4);
+			}
 	}
 }
 

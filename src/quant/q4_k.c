@@ -16,7 +16,8 @@ static void unpack_i8(const void *src, int8_t *q, float *scale, float *min, size
 	const struct block *b = src;
 	for (size_t i = 0; i < n / BT_K; i++, b++, q += BT_K) {
 		bt_k_scales(b->d, b->dmin, b->scales, &scale, &min);
-		for (int v = 0; v < BT_K; v++) q[v] = (int8_t)(b->qs[v / 64 * 32 + v % 32] >> v / 32 % 2 * 4 & 15);
+		for (int k = 0; k < 8; k++)
+			for (int l = 0; l < 32; l++) q[32 * k + l] = (int8_t)(b->qs[k / 2 * 32 + l] >> k % 2 * 4 & 15);
 	}
 }
 

@@ -17,11 +17,11 @@ static void unpack_i8(const void *src, int8_t *q, float *scale, float *min, size
 	const struct block *b = src;
 	for (size_t i = 0; i < n / BT_K; i++, b++, q += BT_K) {
 		bt_k_scales(b->d, b->dmin, b->scales, &scale, &min);
-		for (int v = 0; v < BT_K; v++) {
-			int low = b->qs[v / 64 * 32 + v % 32] >> v / 32 % 2 * 4 & 15,
-			    high = b->qh[v % 32] >> v / 32 & 1;
-			q[v] = (int8_t)(low + 16 * high);
-		}
+		for (int k = 0; k < 8; k++)
+			for (int l = 0; l < 32; l++) {
+				int low = b->qs[k / 2 * 32 + l] >> k % 2 * 4 & 15, high = b->qh[l] >> k & 1;
+				q[32 * k + l] = (int8_t)(low + 16 * high);
+			}
 	}
 }
 

@@ -19,11 +19,12 @@ static void unpack_i8(const void *src, int8_t *q, float *scale, float *min, size
 	for (size_t i = 0; i < n / BT_K; i++, b++, q += BT_K) {
 		float d = bt_f16_to_f32(b->d);
 		for (int g = 0; g < BT_K / 16; g++) *scale++ = d * (float)b->scales[g];
-		for (int v = 0; v < BT_K; v++) {
-			int low = b->ql[v / 128 * 64 + v % 64] >> v / 64 % 2 * 4 & 15;
-			int high = b->qh[v / 128 * 32 + v % 32] >> v / 32 % 4 * 2 & 3;
-			q[v] = (int8_t)(low + 16 * high - 32);
-		}
+		for (int k = 0; k < 8; k++)
+			for (int l = 0; l < 32; l++) {
+				int low = b->ql[k / 4 * 64 + k % 2 * 32 + l] >> k / 2 % 2 * 4 & 15;
+				int high = b->qh[k / 4 * 32 + l] >> k % 4 * 2 & 3;
+				q[32 * k + l] = (int8_t)(low + 16 * high - 32);
+			}
 	}
 }
 

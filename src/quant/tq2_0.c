@@ -16,8 +16,9 @@ static void unpack_i8(const void *src, int8_t *q, float *scale, float *min, size
 	(void)min;
 	for (size_t i = 0; i < n / BT_K; i++, b++, q += BT_K) {
 		for (int g = 0; g < BT_K / 32; g++) *scale++ = bt_f16_to_f32(b->d);
-		for (int v = 0; v < BT_K; v++)
-			q[v] = (int8_t)((b->qs[v / 128 * 32 + v % 32] >> v / 32 % 4 * 2 & 3) - 1);
+		for (int k = 0; k < 8; k++)
+			for (int l = 0; l < 32; l++)
+				q[32 * k + l] = (int8_t)((b->qs[k / 4 * 32 + l] >> k % 4 * 2 & 3) - 1);
 	}
 }
 
