@@ -32,6 +32,28 @@ const struct bt_tool bt_tool_table[] = {
 		.main = bt_bench_main,
 	},
 	{
+		.id = BT_TOOL_PERPLEXITY,
+		.group = BT_GROUP_MEASURE,
+		.name = "perplexity",
+		.args = "MODEL",
+		.min_args = 1,
+		.max_args = 1,
+		.summary = "measure how well a model predicts a text, and compare two files of a model",
+		.about =
+			"Computes the perplexity of the text in -f FILE, in llama.cpp's way: windows of -c tokens, the second half "
+			"of each is scored. Lower is better; figures compare between programs for the same text, model and -c.\n"
+			"\n"
+			"To see what quantisation costs, write the probabilities of the original with --kl-divergence-base FILE, "
+			"then compare another file with them: --kl-divergence --kl-divergence-base FILE. The file has llama.cpp's "
+			"format, so either program may have written it.",
+		.examples =
+			"baton perplexity model-f16.gguf -f wiki.txt --kl-divergence-base base.dat\n"
+			"    perplexity of the original, and its probabilities into base.dat\n"
+			"baton perplexity model-q4.gguf --kl-divergence --kl-divergence-base base.dat\n"
+			"    how far the quantised model is from it",
+		.main = bt_perplexity_main,
+	},
+	{
 		.id = BT_TOOL_PULL,
 		.group = BT_GROUP_FILES,
 		.name = "pull",
