@@ -32,6 +32,8 @@ static void bench_matmul(const struct bt_cpu_kernels *k, const struct bt_type *t
 	x.sum = walk_alloc(n * kk / 16 * sizeof(int32_t));
 	for (size_t t = 0; t < n; t++)
 		k->quantize_row(f32 + t * kk, kk, x.q + t * kk, x.d + t * (kk / 32), x.sum + t * (kk / 16));
+	x.packed = walk_alloc(n * (kk / 32) * k->pack_block);
+	k->pack(&x, 0, n);
 	struct bt_cpu_matmul m = {.type = type,
 	                          .w = weights,
 	                          .row_bytes = row_bytes,
@@ -54,8 +56,8 @@ static void bench_matmul(const struct bt_cpu_kernels *k, const struct bt_type *t
 	printf("%-10s %s%-8s k %5zu tokens %4zu  %8.1f GOPS %7.2f GB/s of weights\n", bt_cpu_level_name(k->level),
 	       exact ? "exact " : "", type->name, kk, n, 2e-9 * (double)(rows * kk * n) / best,
 	       1e-9 * (double)(rows * row_bytes) / best);
-	void *all[] = {weights, f32, y, x.q, x.d, x.sum, scratch};
-	for (unsigned i = 0; i < 7; i++) walk_free(&w, all[i]);
+	void *all[] = {weights, f32, y, x.q, x.d, x.sum, x.packed, scratch};
+	for (unsigned i = 0; i < 8; i++) walk_free(&w, all[i]);
 }
 
 static void bench_attention(const struct bt_cpu_kernels *k, enum bt_type_id id, uint32_t heads, uint32_t kv, uint32_t d,
@@ -145,8 +147,12 @@ static void bench_ops(const struct bt_cpu_kernels *k)
 	for (unsigned i = 0; i < 6; i++) walk_free(&w, all[i]);
 }
 
-void walk_bench(const struct bt_cpu_kernels *k, const char *filter)
+void walk_bench(const struct bt_cpu_kernels *k, const char *filter, size_t kk, size_t n)
 {
+	if (filter && kk) {
+		bench_matmul(k, bt_type_by_name(filter), false, kk, n);
+		return;
+	}
 	static const size_t tokens[] = {1, 2, 4, 8, 32, 512};
 	for (uint32_t id = 0; id < BT_TYPE_COUNT; id++) {
 		const struct bt_type *t = bt_type_get(id);

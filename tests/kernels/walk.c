@@ -2,7 +2,9 @@
  *
  *   walk [--level NAME]...   every slot of every level (or of the levels named) against plain C
  *   walk --planted           tables with one wrong slot each: every one must be caught
- *   walk --bench [FILTER]    time the calls instead, at the levels named or the highest
+ *   walk --bench [FILTER [K TOKENS]]
+ *                            time the calls instead, at the levels named or the highest: all, or of one type or "ops" or
+ *                            "attention", or one shape of one type
  */
 #include "planted.h"
 #include "walk.h"
@@ -99,6 +101,8 @@ int main(int argc, char **argv)
 {
 	bool asked[BT_CPU_LEVELS] = {false}, any = false, bench = false;
 	const char *filter = NULL;
+	size_t shape[2] = {0, 1};
+	int n_shape = 0;
 	for (int i = 1; i < argc; i++) {
 		enum bt_cpu_level l;
 		if (!strcmp(argv[i], "--planted")) return walk_planted();
@@ -107,8 +111,10 @@ int main(int argc, char **argv)
 		} else if (!strcmp(argv[i], "--level") && i + 1 < argc && bt_cpu_level_by_name(argv[i + 1], &l)) {
 			asked[l] = any = true;
 			i++;
-		} else if (bench && argv[i][0] != '-') {
+		} else if (bench && argv[i][0] != '-' && !filter) {
 			filter = argv[i];
+		} else if (bench && filter && n_shape < 2 && bt_type_by_name(filter) && atoi(argv[i]) > 0) {
+			shape[n_shape++] = (size_t)atoi(argv[i]);
 		} else {
 			fprintf(stderr,
 			        "usage: walk [--level c|avx2|avx512|avx512vnni]... | --planted | --bench [FILTER]\n");
@@ -119,8 +125,9 @@ int main(int argc, char **argv)
 		if (!any) asked[bt_cpu_level_native()] = true;
 		for (int l = 0; l < BT_CPU_LEVELS; l++) {
 			struct bt_cpu_kernels k;
-			bt_cpu_kernels_init(&k, (enum bt_cpu_level)l, WALK_K_MAX, WALK_D_MAX);
-			if (asked[l] && (int)k.level == l) walk_bench(&k, filter);
+			bt_cpu_kernels_init(&k, (enum bt_cpu_level)l, shape[0] > WALK_K_MAX ? shape[0] : WALK_K_MAX,
+			                    WALK_D_MAX);
+			if (asked[l] && (int)k.level == l) walk_bench(&k, filter, shape[0], shape[1]);
 		}
 		return 0;
 	}

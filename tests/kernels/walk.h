@@ -65,7 +65,8 @@ void walk_fill(struct walk *w, enum walk_pattern p, float *x, size_t n);
  * random bytes with finite scales. false where the type can't be made so. */
 bool walk_weights(struct walk *w, const struct bt_type *type, enum walk_pattern p, void *dst, size_t n);
 
-/* bench.c: time the calls of table k, single-threaded. filter: NULL or part of a name. */
-void walk_bench(const struct bt_cpu_kernels *k, const char *filter);
+/* bench.c: time the calls of table k, single-threaded. filter: NULL or a name; with k_only > 0 one product of rows of
+ * k_only values and n tokens. */
+void walk_bench(const struct bt_cpu_kernels *k, const char *filter, size_t k_only, size_t n);
 
 #endif

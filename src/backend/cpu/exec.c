@@ -110,10 +110,12 @@ static enum baton_status make_scratch(struct bt_exec *e, struct baton_error *err
 	e->acts.q = scratch_array(e, rows * e->acts_k, 1);
 	e->acts.d = scratch_array(e, rows * (e->acts_k / 32), sizeof *e->acts.d);
 	e->acts.sum = scratch_array(e, rows * (e->acts_k / 16), sizeof *e->acts.sum);
+	e->packed = scratch_array(e, e->c.n_tokens * (e->acts_k / 32), e->kernels.pack_block);
 	e->residual = scratch_array(e, (size_t)e->c.n_tokens * residual, sizeof *e->residual);
 	e->query_row = scratch_array(e, e->c.n_tokens, sizeof *e->query_row);
 	e->thread_scratch = scratch_array(e, bt_pool_threads(e->dev->pool), e->kernels.scratch);
-	bool ok = e->acts.q && e->acts.d && e->acts.sum && e->residual && e->query_row && e->thread_scratch;
+	bool ok = e->packed && e->acts.q && e->acts.d && e->acts.sum && e->residual && e->query_row &&
+	          e->thread_scratch;
 	if (ok && p->n_expert_used) {
 		e->expert_row = scratch_array(e, rows, sizeof *e->expert_row);
 		e->expert_token = scratch_array(e, rows, sizeof *e->expert_token);
@@ -140,6 +142,7 @@ void bt_cpu_release(struct bt_exec *e)
 	bt_mem_free(e->acts.q);
 	bt_mem_free(e->acts.d);
 	bt_mem_free(e->acts.sum);
+	bt_mem_free(e->packed);
 	bt_mem_free(e->residual);
 	bt_mem_free(e->thread_scratch);
 	bt_mem_free(e->expert_row);

@@ -37,6 +37,7 @@ struct bt_exec {
 	uint32_t n_ropes;
 	struct bt_cpu_acts acts;  /* of the matmul under way */
 	size_t acts_rows, acts_k; /* what its arrays hold */
+	void *packed;             /* acts.packed where it is used */
 	float *residual;          /* [rows][width] of a matmul with BT_EPI_ADD, before it is added */
 	char *thread_scratch;     /* [n_threads] of kernels.scratch bytes */
 	uint32_t *expert_row;     /* [n_tokens * used] rows sorted by expert, and the token of each */

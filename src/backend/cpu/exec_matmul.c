@@ -44,6 +44,16 @@ static void quantize_rows(void *arg, size_t begin, size_t end, unsigned thread)
 		                        a->sum + t * (a->k / 16));
 }
 
+/* Tiles of tokens: round and pack them. */
+static void quantize_tiles(void *arg, size_t begin, size_t end, unsigned thread)
+{
+	struct bt_exec *e = arg;
+	size_t t0 = begin * e->kernels.pack_tile, t1 = end * e->kernels.pack_tile;
+	if (t1 > e->acts.n_tokens) t1 = e->acts.n_tokens;
+	quantize_rows(e, t0, t1, thread);
+	e->kernels.pack(&e->acts, t0, t1);
+}
+
 /* Make e->acts the rows of the operation's input. */
 static void prepare_input(struct bt_exec *e, const struct bt_op *op, const struct bt_step *step)
 {
@@ -52,7 +62,11 @@ static void prepare_input(struct bt_exec *e, const struct bt_op *op, const struc
 	a->k = bt_cpu_width(e, op->in[0]);
 	a->f32 = bt_cpu_value(e, op->in[0]);
 	a->f32_stride = a->k;
-	if (wants_int8(e, op)) bt_cpu_parallel(e, quantize_rows, e, a->n_tokens, a->k);
+	a->packed = op->kind != BT_OP_MATMUL_EXPERTS && a->n_tokens > 1 ? e->packed : NULL;
+	if (!wants_int8(e, op)) return;
+	size_t tile = e->kernels.pack_tile;
+	if (a->packed) bt_cpu_parallel(e, quantize_tiles, e, (a->n_tokens + tile - 1) / tile, tile * a->k);
+	else bt_cpu_parallel(e, quantize_rows, e, a->n_tokens, a->k);
 }
 
 static void add_bias(const struct job *j, uint32_t i, size_t r0, size_t r1)

@@ -66,6 +66,8 @@ void bt_cpu_init_c(struct bt_cpu_kernels *k, const struct bt_cpu_sizes *sizes)
 	k->scratch = bt_ref_scratch(sizes);
 	k->matmul_rows = 1;
 	k->quantize_row = bt_ref_quantize_row;
+	k->pack = bt_ref_pack;
+	k->pack_tile = 1;
 	for (uint32_t id = 0; id < BT_TYPE_COUNT; id++) {
 		const struct bt_type *type = bt_type_get(id);
 		if (type) k->matmul[id] = type->group ? bt_ref_matmul_int : bt_ref_matmul_float;

@@ -51,6 +51,7 @@ struct bt_cpu_acts {
 	int8_t *q;    /* [n_tokens][k] */
 	float *d;     /* [n_tokens][k / 32] */
 	int32_t *sum; /* [n_tokens][k / 16] sums of q over 16 values */
+	void *packed; /* NULL, or what bt_cpu_kernels.pack made of all tokens */
 };
 
 /* y[t][r] = sum_k w[r][k] * x[t][k] for rows row0 <= r < row1 and all tokens. */
@@ -106,6 +107,13 @@ struct bt_cpu_kernels {
 	 * to the nearest, ties to even. A block with nothing above 1e-30 becomes 0; infinities and NaN give d = NaN or inf
 	 * and q in -127..127, so that they reach the output. */
 	void (*quantize_row)(const float *x, size_t k, int8_t *q, float *d, int32_t *sum);
+
+	/* Copy q, d and sum of tokens t0 <= t < t1 to x->packed in the order in which matmul reads several tokens: worth it
+	 * before products of all of x's tokens (n_tokens > 1, no x_row), which otherwise do the same for every chunk of
+	 * rows. t0 is a multiple of pack_tile, t1 too or n_tokens. x->packed: n_tokens * (k / 32) * pack_block bytes;
+	 * pack_block 0: this level has no use for it. */
+	void (*pack)(const struct bt_cpu_acts *x, size_t t0, size_t t1);
+	size_t pack_tile, pack_block;
 
 	/* By weight type, normal mode; every type of the table has an entry. F32, F16, BF16 read x->f32. */
 	bt_cpu_matmul_fn matmul[BT_TYPE_COUNT];

@@ -22,6 +22,7 @@ void bt_cpu_init_avx512vnni(struct bt_cpu_kernels *k, const struct bt_cpu_sizes 
 
 /* The plain C kernels: ref_matmul.c, ref_ops.c, ref_attn.c. */
 void bt_ref_quantize_row(const float *x, size_t k, int8_t *q, float *d, int32_t *sum);
+void bt_ref_pack(const struct bt_cpu_acts *x, size_t t0, size_t t1);
 void bt_ref_matmul_int(const struct bt_cpu_matmul *m, size_t row0, size_t row1, void *scratch);
 void bt_ref_matmul_float(const struct bt_cpu_matmul *m, size_t row0, size_t row1, void *scratch);
 void bt_ref_rms_norm(const float *x, const float *w, float eps, size_t n, float *y);

@@ -21,6 +21,9 @@ void INIT_NAME(BT_LEVEL)(struct bt_cpu_kernels *k, const struct bt_cpu_sizes *si
 	                          LEVEL_NAME(attention_scratch)(sizes->d_max)};
 	for (size_t i = 0; i < sizeof scratch / sizeof *scratch; i++)
 		if (scratch[i] > k->scratch) k->scratch = scratch[i];
+	k->pack = LEVEL_NAME(pack);
+	k->pack_tile = TILE_MAX;
+	k->pack_block = PACK_BLOCK;
 	k->quantize_row = LEVEL_NAME(quantize_row);
 	k->rms_norm = LEVEL_NAME(rms_norm);
 	k->add = LEVEL_NAME(add);

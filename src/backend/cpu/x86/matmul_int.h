@@ -5,8 +5,9 @@
  * as the product walks them. A block's record: int8 q[8][PANEL][4], float scale[G][PANEL], float min[G][PANEL] if any,
  * where G is the number of groups in a block, 1 or 2.
  *
- * An *x tile* holds T tokens' activations in the same order of blocks: int8 q[T][32], float d[T], then G words a token:
- * int32 -offset * sum of x, where the integer sums start, or float sum of x for types with minima.
+ * An *x tile* holds T tokens' activations in the same order of blocks. A block's record: int8 q[T][32], float d[T], then
+ * the sums of q with their signs turned: int32 n[T] of all 32 values, n0[T] of the lower 16 and n1[T] of the upper 16. Tiles
+ * of the sizes that tile_size gives follow each other; a token takes PACK_BLOCK bytes a block in all of them.
  */
 #ifndef BT_BACKEND_CPU_X86_MATMUL_INT_H
 #define BT_BACKEND_CPU_X86_MATMUL_INT_H
@@ -20,8 +21,9 @@
 struct int_class {
 	uint8_t groups; /* per block: 1 or 2 */
 	bool has_min;
-	uint8_t steps; /* without VNNI: how many steps of 4 values fit 16-bit sums; 0: signed weights */
-	int offset;    /* u = q + offset; 0 where q_min is 0 or weights stay signed */
+	uint8_t steps;   /* without VNNI: how many steps of 4 values fit 16-bit sums; 0: signed weights */
+	bool has_offset; /* u = q + (1 << shift); not where q_min is 0 or weights stay signed */
+	uint8_t shift;
 };
 
 enum {
@@ -34,10 +36,7 @@ static inline size_t panel_record(const struct int_class *c)
 	return (size_t)PANEL * (32 + 4 * c->groups * (c->has_min ? 2 : 1));
 }
 
-static inline size_t tile_record(const struct int_class *c, size_t tokens)
-{
-	return tokens * (32 + 4 + 4 * (size_t)c->groups);
-}
+enum { PACK_BLOCK = 32 + 4 * 4 };
 
 /* Where lane l begins in the order of blocks: lanes before l have (n_blocks + 7 - lane) / 8 blocks each. */
 static inline size_t lane_count(size_t n_blocks, size_t lane)
@@ -68,7 +67,8 @@ typedef void (*vector_fn)(const struct bt_type *type, const uint8_t *w, size_t r
                           size_t n_blocks, const struct vector_x *x, float *y);
 
 /* y[t][0 .. n_rows) for T tokens and the rows of a panel. y_row: T rows of y. */
-typedef void (*tile_fn)(const uint8_t *panel, const uint8_t *x_tile, size_t n_blocks, size_t n_rows, float *const *y);
+typedef void (*tile_fn)(const uint8_t *panel, const uint8_t *x_tile, size_t n_blocks, int shift, size_t n_rows,
+                        float *const *y);
 
 /* matmul_unpack.c: every type has both. */
 struct int_type {
@@ -80,7 +80,9 @@ const struct int_type *LEVEL_NAME(int_type)(const struct bt_type *type);
 size_t LEVEL_NAME(tile_size)(size_t tokens);
 tile_fn LEVEL_NAME(tile)(const struct int_class *c, size_t tokens);
 
-/* matmul_int.c: the slot, and the scratch memory that it needs. */
+/* matmul_int.c: how the product treats a type; the slots, and the scratch memory that it needs. */
+struct int_class LEVEL_NAME(int_class)(const struct bt_type *type);
+void LEVEL_NAME(pack)(const struct bt_cpu_acts *x, size_t t0, size_t t1);
 void LEVEL_NAME(matmul_int)(const struct bt_cpu_matmul *m, size_t row0, size_t row1, void *scratch);
 size_t LEVEL_NAME(matmul_int_scratch)(size_t k_max);
 

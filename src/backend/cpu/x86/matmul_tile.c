@@ -73,22 +73,25 @@ INLINE void store_tile(const vf lanes[8][TILE_MAX], int T, size_t n_rows, float 
 }
 
 INLINE void tile(int T, int groups, bool has_min, bool has_offset, int steps, const uint8_t *panel, const uint8_t *x,
-                 size_t n_blocks, size_t n_rows, float *const *y)
+                 size_t n_blocks, int shift, size_t n_rows, float *const *y)
 {
+	const __m128i count = _mm_cvtsi32_si128(shift);
 	const size_t record = (size_t)PANEL * (32 + 4 * (size_t)groups * (has_min ? 2 : 1));
-	const size_t x_record = (size_t)T * (36 + 4 * (size_t)groups);
+	const size_t x_record = (size_t)T * PACK_BLOCK;
 	vf lanes[8][TILE_MAX];
 	for (size_t lane = 0; lane < 8; lane++) {
 		vf acc[TILE_MAX];
 		UNROLL for (int t = 0; t < T; t++) acc[t] = VF(setzero_ps)();
 		for (size_t n = lane_count(n_blocks, lane); n > 0; n--, panel += record, x += x_record) {
-			const uint8_t *factors = panel + 32 * PANEL, *d = x + 32 * T, *sums = d + 4 * T;
+			const uint8_t *factors = panel + 32 * PANEL, *d = x + 32 * T;
+			const uint8_t *sums = d + (groups == 2 ? 8 : 4) * T;
 			vf term[TILE_MAX];
 			UNROLL for (int g = 0; g < groups; g++)
 			{
 				vi isum[TILE_MAX];
 				UNROLL for (int t = 0; t < T; t++)
-					isum[t] = has_offset ? broadcast4(sums + 4 * (T * g + t)) : VI_ZERO();
+					isum[t] = has_offset ? VI(sll_epi32)(broadcast4(sums + 4 * (T * g + t)), count)
+				                             : VI_ZERO();
 				add_steps(panel, x, 8 / groups * g, 8 / groups, T, steps, isum);
 				vf scale = VF(loadu_ps)((const float *)(factors + 4 * PANEL * g));
 				UNROLL for (int t = 0; t < T; t++)
@@ -100,8 +103,8 @@ INLINE void tile(int T, int groups, bool has_min, bool has_offset, int steps, co
 			UNROLL for (int g = 0; g < groups && has_min; g++)
 			{
 				vf min = VF(loadu_ps)((const float *)(factors + 4 * PANEL * (groups + g)));
-				UNROLL for (int t = 0; t < T; t++)
-					term[t] = VF(fmadd_ps)(min, broadcast_float(sums + 4 * (T * g + t)), term[t]);
+				UNROLL for (int t = 0; t < T; t++) term[t] = VF(
+					fnmadd_ps)(min, VF(cvtepi32_ps)(broadcast4(sums + 4 * (T * g + t))), term[t]);
 			}
 			UNROLL for (int t = 0; t < T; t++)
 				acc[t] = VF(fmadd_ps)(broadcast_float(d + 4 * t), term[t], acc[t]);
@@ -148,11 +151,11 @@ INLINE void tile(int T, int groups, bool has_min, bool has_offset, int steps, co
 	X(1, __VA_ARGS__)
 #endif
 
-#define DEFINE(T, g, m, o, s)                                                                                       \
-	static void tile_##T##_##g##m##o##s(const uint8_t *panel, const uint8_t *x, size_t n_blocks, size_t n_rows, \
-	                                    float *const *y)                                                        \
-	{                                                                                                           \
-		tile(T, g, m, o, s, panel, x, n_blocks, n_rows, y);                                                 \
+#define DEFINE(T, g, m, o, s)                                                                                   \
+	static void tile_##T##_##g##m##o##s(const uint8_t *panel, const uint8_t *x, size_t n_blocks, int shift, \
+	                                    size_t n_rows, float *const *y)                                     \
+	{                                                                                                       \
+		tile(T, g, m, o, s, panel, x, n_blocks, shift, n_rows, y);                                      \
 	}
 #define DEFINE_SIZES(g, m, o, s) SIZES(DEFINE, g, m, o, s)
 KINDS(DEFINE_SIZES)
@@ -169,7 +172,7 @@ tile_fn LEVEL_NAME(tile)(const struct int_class *c, size_t tokens)
 	static const uint8_t sizes[] = {SIZES(SIZE, 0)};
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
 		if (kinds[i].groups != c->groups || kinds[i].has_min != c->has_min ||
-		    kinds[i].has_offset != (c->offset != 0) || kinds[i].steps != c->steps)
+		    kinds[i].has_offset != c->has_offset || kinds[i].steps != c->steps)
 			continue;
 		for (size_t j = 0; j < sizeof sizes; j++)
 			if (sizes[j] == tokens) return kinds[i].fn[j];

@@ -3,8 +3,8 @@
 #include "backend/cpu/x86/unpack.h"
 
 /* Unpack any type's 8 blocks through its reference. n: blocks that are there, the rest becomes 0. */
-static void unpack_any(const struct bt_type *type, bool large, const uint8_t *p0, const uint8_t *p1, size_t n,
-                       struct eight *e)
+static void unpack_any(const struct bt_type *type, const struct int_class *c, const uint8_t *p0, const uint8_t *p1,
+                       size_t n, struct eight *e)
 {
 	int8_t q[ROWS][256];
 	float scale[ROWS][16], min[ROWS][16], s[2][16], m[2][16];
@@ -19,7 +19,7 @@ static void unpack_any(const struct bt_type *type, bool large, const uint8_t *p0
 			s[g][i] = scale[i / 8][i % 8 * groups + g];
 			m[g][i] = min[i / 8][i % 8 * groups + g];
 		}
-	vi offset = bytes(large ? (LARGE_SIGNED ? 0 : 128) : -type->q_min);
+	vi offset = bytes(c->has_offset ? 1 << c->shift : 0);
 	for (int b = 0; b < 8; b++)
 		e->q[b] = VI(add_epi8)(load32((uint8_t *)q[0] + 32 * b, (uint8_t *)q[ROWS - 1] + 32 * b), offset);
 	for (int g = 0; g < groups; g++) {
@@ -83,7 +83,7 @@ static void panel_any(const struct bt_type *type, const uint8_t *w, size_t row_b
 {
 	size_t start[8];
 	struct eight e[8];
-	bool large = type->q_max - type->q_min > 128;
+	struct int_class c = LEVEL_NAME(int_class)(type);
 	lane_starts(n_blocks, start);
 	for (size_t g = 0; g * 8 < n_blocks; g++) {
 		size_t n = n_blocks - 8 * g < 8 ? n_blocks - 8 * g : 8, at = bt_type_row_bytes(type, 256 * g);
@@ -91,7 +91,7 @@ static void panel_any(const struct bt_type *type, const uint8_t *w, size_t row_b
 			size_t r0 = (size_t)panel_row(i, 0), r1 = (size_t)panel_row(i, 1);
 			const uint8_t *p0 = w + (r0 < n_rows ? r0 : n_rows - 1) * row_bytes + at;
 			const uint8_t *p1 = w + (r1 < n_rows ? r1 : n_rows - 1) * row_bytes + at;
-			unpack_any(type, large, p0, p1, n, &e[i]);
+			unpack_any(type, &c, p0, p1, n, &e[i]);
 		}
 		store_panel(e, type->group == 16, type->has_min, g, n_blocks, start, panel);
 	}
@@ -178,15 +178,15 @@ INLINE void vector_rows(unpack_fn unpack, size_t eight_bytes, size_t bytes32, st
 static void vector_any(const struct bt_type *type, const uint8_t *w, size_t row_bytes, size_t n_rows, size_t n_blocks,
                        const struct vector_x *x, float *y)
 {
-	bool large = type->q_max - type->q_min > 128, is_signed = large && LARGE_SIGNED;
-	struct vector_kind k = {type->group == 16, type->has_min, is_signed, !is_signed && type->q_min};
+	struct int_class c = LEVEL_NAME(int_class)(type);
+	struct vector_kind k = {c.groups == 2, c.has_min, c.steps == 0, c.has_offset};
 	for (size_t r = 0; r < n_rows; r += ROWS) {
 		const uint8_t *p0 = w + r * row_bytes, *p1 = r + 1 < n_rows ? p0 + row_bytes : p0;
 		vf acc = VF(setzero_ps)();
 		for (size_t g = 0; g * 8 < n_blocks; g++) {
 			struct eight e;
 			size_t at = bt_type_row_bytes(type, 256 * g), n = n_blocks - 8 * g < 8 ? n_blocks - 8 * g : 8;
-			unpack_any(type, large, p0 + at, p1 + at, n, &e);
+			unpack_any(type, &c, p0 + at, p1 + at, n, &e);
 			acc = vector_step(&e, k, x, g, acc);
 		}
 		store_rows(acc, y + r, n_rows - r);
