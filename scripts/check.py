@@ -133,9 +133,10 @@ def tsan():
 
 
 def arm64():
-    """A cross build, its tests under qemu-user."""
+    """A cross build; all tests of the library under qemu-user, and the goldens through the command line."""
     if build('build-arm64', '--cross-file', 'scripts/cross-aarch64.ini'):
-        suite('build-arm64', '--no-suite', 'slow', '-t', '30')
+        suites = [x for room in ('base', 'gguf', 'quant', 'text', 'kernels', 'engine', 'golden') for x in ('--suite', room)]
+        suite('build-arm64', *suites, '--no-suite', 'slow', '-t', '30')
 
 
 def fuzz():
