@@ -1,6 +1,5 @@
 #include "engine/sample_impl.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -159,10 +158,17 @@ static bool copy_params(struct bt_sampler *s, const struct baton_sampler_params 
 	return true;
 }
 
+static bool changes_logits(const struct baton_sampler_params *p)
+{
+	return bias_on(p) || penalties_on(p) || dry_on(p);
+}
+
 static bool alloc_state(struct bt_sampler *s)
 {
 	s->cand = bt_mem_array(BT_MEM_HOST, s->n_vocab, sizeof *s->cand);
 	if (!s->cand) return false;
+	if (changes_logits(&s->p)) s->logits = bt_mem_array(BT_MEM_HOST, s->n_vocab, sizeof *s->logits);
+	if (changes_logits(&s->p) && !s->logits) return false;
 	if (!s->window) return true;
 	s->history = bt_mem_array(BT_MEM_HOST, s->window, sizeof *s->history);
 	s->breaks = bt_mem_array(BT_MEM_HOST, s->window, sizeof *s->breaks);
@@ -206,6 +212,7 @@ void bt_sampler_close(struct bt_sampler **s)
 	bt_mem_free((*s)->match);
 	bt_mem_free((*s)->count);
 	bt_mem_free((*s)->cand);
+	bt_mem_free((*s)->logits);
 	bt_mem_free(*s);
 	*s = NULL;
 }
@@ -245,6 +252,11 @@ void bt_sampler_reset(struct bt_sampler *s)
 {
 	s->position = 0;
 	s->n_tail = 0;
+}
+
+void bt_sampler_set_seed(struct bt_sampler *s, uint64_t seed)
+{
+	s->p.seed = seed;
 }
 
 uint64_t bt_sampler_position(const struct bt_sampler *s)
@@ -294,26 +306,28 @@ static void draw_numbers(struct bt_sampler *s)
 	for (int i = 0; i < 2; i++) s->random[i] = (float)(words[i] >> 8) * 0x1p-24f; /* 24 bits: exact, below 1 */
 }
 
-/* All tokens with their logits; what can never be chosen gets -inf. */
-static void fill(struct bt_sampler *s, const float *logits)
+/* Whether only the likeliest token matters: greedy, and no stage that could drop it. */
+static bool is_greedy(const struct baton_sampler_params *p)
 {
-	for (uint32_t i = 0; i < s->n_vocab; i++) {
-		float l = logits[i];
-		if (!(l >= -FLT_MAX)) l = -INFINITY; /* NaN and -inf */
-		else if (l > FLT_MAX) l = FLT_MAX;
-		s->cand[i] = (struct bt_candidate){(int32_t)i, l, 0};
-	}
-	s->n_cand = s->n_vocab;
-	s->n_sorted = 0;
-	s->has_p = false;
+	return p->temp <= 0 && !typical_p_on(p) && !xtc_on(p);
 }
 
-static void drop_forbidden(struct bt_sampler *s)
+/* Make candidates of the logits: not more than the stages to come can use. */
+static void fill(struct bt_sampler *s, const float *logits)
 {
-	size_t n = 0;
-	for (size_t i = 0; i < s->n_cand; i++)
-		if (s->cand[i].logit > -INFINITY) s->cand[n++] = s->cand[i];
+	size_t most = s->n_vocab, n = 0;
+	if (is_greedy(&s->p)) most = 1;
+	else if (top_k_on(&s->p) && !top_n_sigma_on(&s->p)) most = (size_t)s->p.top_k;
+	if (most < s->n_vocab) {
+		bt_sample_take(s, logits, s->n_vocab, most);
+		return;
+	}
+	for (uint32_t i = 0; i < s->n_vocab; i++)
+		if (logits[i] > -INFINITY)
+			s->cand[n++] = (struct bt_candidate){(int32_t)i, bt_sample_clamp(logits[i]), 0};
 	s->n_cand = n;
+	s->n_sorted = 0;
+	s->has_p = false;
 }
 
 static void run_stages(struct bt_sampler *s, bool drops)
@@ -325,18 +339,15 @@ static void run_stages(struct bt_sampler *s, bool drops)
 enum baton_status bt_sampler_pick(struct bt_sampler *s, const float *logits, int32_t *token, struct baton_error *err)
 {
 	*token = -1;
+	if (s->logits) {
+		memcpy(s->logits, logits, s->n_vocab * sizeof *logits);
+		run_stages(s, false);
+		logits = s->logits;
+	}
 	fill(s, logits);
-	run_stages(s, false);
-	drop_forbidden(s);
 	if (!s->n_cand)
 		return bt_fail(err, BATON_ERR_ARG,
 		               "no token can be chosen: every logit is forbidden, NaN or minus infinity");
-	if (s->p.temp <= 0 && !typical_p_on(&s->p) && !xtc_on(&s->p)) {
-		/* Greedy, and no stage that could drop the likeliest token: nothing else matters. */
-		bt_sample_temp(s);
-		*token = s->cand[0].id;
-		return BATON_OK;
-	}
 	draw_numbers(s);
 	run_stages(s, true);
 	bt_sample_softmax(s);

@@ -34,6 +34,8 @@ enum baton_status bt_sampler_clone(const struct bt_sampler *s, struct bt_sampler
 void bt_sampler_accept(struct bt_sampler *s, int32_t token);
 /* Forget all accepted tokens. */
 void bt_sampler_reset(struct bt_sampler *s);
+/* Other random numbers from here on. */
+void bt_sampler_set_seed(struct bt_sampler *s, uint64_t seed);
 /* Tokens accepted since opening or reset. */
 uint64_t bt_sampler_position(const struct bt_sampler *s);
 

@@ -7,7 +7,6 @@
  */
 #include "engine/sample_impl.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -62,12 +61,11 @@ static void match_backwards(struct bt_sampler *s, uint32_t n)
 
 static void punish(struct bt_sampler *s, int32_t id, uint32_t length)
 {
-	struct bt_candidate *c = &s->cand[id];
-	if (c->logit == -INFINITY || is_breaker(s, id)) return;
+	if (is_breaker(s, id)) return;
 	double penalty = (double)s->p.dry_multiplier *
 	                 pow((double)s->p.dry_base, (double)length - (double)s->p.dry_allowed_length);
-	double l = (double)c->logit - penalty;
-	c->logit = l < -(double)FLT_MAX ? -FLT_MAX : (float)l;
+	double l = (double)bt_sample_clamp(s->logits[id]) - penalty;
+	if (s->logits[id] > -INFINITY) s->logits[id] = l < -(double)FLT_MAX ? -FLT_MAX : (float)l;
 }
 
 void bt_sample_dry(struct bt_sampler *s)

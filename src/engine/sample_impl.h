@@ -4,6 +4,8 @@
 
 #include "engine/sample.h"
 
+#include <float.h>
+
 #define BT_SAMPLE_BREAKER_BYTES 64  /* of one of DRY's breakers */
 #define BT_SAMPLE_BREAKERS      64  /* of them */
 #define BT_SAMPLE_PIECE_BYTES   512 /* of a token's text that breakers are looked for in */
@@ -28,6 +30,7 @@ struct bt_sampler {
 	size_t n_tail;
 
 	/* Scratch of one pick. */
+	float *logits;             /* [n_vocab] a copy for the stages that change logits; NULL when none is on */
 	struct bt_candidate *cand; /* [n_vocab] */
 	size_t n_cand, n_sorted;   /* the first n_sorted are the likeliest ones, in order */
 	bool has_p;                /* p of all candidates is the softmax of their logits */
@@ -42,7 +45,7 @@ uint32_t bt_sampler_known(const struct bt_sampler *s, uint32_t want);
 int32_t bt_sampler_recent(const struct bt_sampler *s, uint32_t i);
 bool bt_sampler_recent_breaks(const struct bt_sampler *s, uint32_t i);
 
-/* Stages that change logits; cand[id].id == id still holds, before any candidate is dropped. */
+/* Stages that change logits, before there are candidates. */
 void bt_sample_bias(struct bt_sampler *s);
 void bt_sample_penalties(struct bt_sampler *s);
 void bt_sample_dry(struct bt_sampler *s);
@@ -59,8 +62,15 @@ void bt_sample_xtc(struct bt_sampler *s);
 void bt_sample_temp(struct bt_sampler *s);
 /* Fill in the probabilities of all candidates. */
 void bt_sample_softmax(struct bt_sampler *s);
+/* Make the likeliest k of n logits the candidates, in order; those that are NaN or -inf never are. */
+void bt_sample_take(struct bt_sampler *s, const float *logits, size_t n, size_t k);
 /* Make the first k candidates the likeliest ones, in order; the rest stays in any (but repeatable) order. */
 void bt_sample_sort(struct bt_sampler *s, size_t k);
+
+static inline float bt_sample_clamp(float logit)
+{
+	return logit > FLT_MAX ? FLT_MAX : logit < -FLT_MAX ? -FLT_MAX : logit;
+}
 
 /* Philox 4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011): four random words
  * for a counter and a key. */

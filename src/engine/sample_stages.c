@@ -6,17 +6,12 @@
 #include <math.h>
 #include <string.h>
 
-static float clamp_logit(float l)
-{
-	return l > FLT_MAX ? FLT_MAX : l < -FLT_MAX ? -FLT_MAX : l;
-}
-
 void bt_sample_bias(struct bt_sampler *s)
 {
 	for (size_t i = 0; i < s->p.n_logit_bias; i++) {
-		struct bt_candidate *c = &s->cand[s->bias[i].token];
-		if (s->bias[i].bias == -INFINITY) c->logit = -INFINITY;
-		else if (c->logit > -INFINITY) c->logit = clamp_logit(c->logit + s->bias[i].bias);
+		float *l = &s->logits[s->bias[i].token];
+		if (s->bias[i].bias == -INFINITY) *l = -INFINITY;
+		else if (*l > -INFINITY) *l = bt_sample_clamp(bt_sample_clamp(*l) + s->bias[i].bias);
 	}
 }
 
@@ -31,12 +26,12 @@ void bt_sample_penalties(struct bt_sampler *s)
 		if (!s->count[id]++) s->touched[n_touched++] = id;
 	}
 	for (uint32_t i = 0; i < n_touched; i++) {
-		struct bt_candidate *c = &s->cand[s->touched[i]];
-		float count = (float)s->count[c->id], l = c->logit;
-		s->count[c->id] = 0;
-		if (l == -INFINITY) continue;
+		int32_t id = s->touched[i];
+		float count = (float)s->count[id], l = bt_sample_clamp(s->logits[id]);
+		s->count[id] = 0;
+		if (!(s->logits[id] > -INFINITY)) continue;
 		l = l > 0 ? l / s->p.penalty_repeat : l * s->p.penalty_repeat;
-		c->logit = clamp_logit(l - count * s->p.penalty_frequency - s->p.penalty_presence);
+		s->logits[id] = bt_sample_clamp(l - count * s->p.penalty_frequency - s->p.penalty_presence);
 	}
 }
 
@@ -96,6 +91,25 @@ void bt_sample_sort(struct bt_sampler *s, size_t k)
 	if (k <= s->n_sorted) return;
 	sort_first(s->cand, s->n_cand, k, likelier);
 	s->n_sorted = k;
+}
+
+void bt_sample_take(struct bt_sampler *s, const float *logits, size_t n, size_t k)
+{
+	struct bt_candidate *c = s->cand;
+	size_t have = 0, i = 0;
+	for (; i < n && have < k; i++)
+		if (logits[i] > -INFINITY) c[have++] = (struct bt_candidate){(int32_t)i, bt_sample_clamp(logits[i]), 0};
+	for (size_t j = have / 2; j-- > 0;) sift(c, j, have, likelier);
+	/* The rest is compared with the last of the best k only: nearly all of it fails at once. Of equal ones the first
+	 * stays, which is the smaller id. */
+	for (; i < n; i++) {
+		if (!(logits[i] > c[0].logit) || !(bt_sample_clamp(logits[i]) > c[0].logit)) continue;
+		c[0] = (struct bt_candidate){(int32_t)i, bt_sample_clamp(logits[i]), 0};
+		sift(c, 0, have, likelier);
+	}
+	sort_first(c, have, have, likelier);
+	s->n_cand = s->n_sorted = have;
+	s->has_p = false;
 }
 
 static void keep(struct bt_sampler *s, size_t n)
@@ -188,17 +202,47 @@ void bt_sample_typical_p(struct bt_sampler *s)
 	keep(s, n);
 }
 
-/* Nucleus sampling, Holtzman et al. 2019, "The curious case of neural text degeneration". */
+/* Move what is likelier than the pivot (the middle of three) to the front; how many that are. At least one candidate is
+ * left behind them. */
+static size_t partition(struct bt_candidate *c, size_t n)
+{
+	size_t front = 0;
+	if (likelier(&c[n / 2], &c[0])) swap(&c[n / 2], &c[0]);
+	if (likelier(&c[n - 1], &c[0])) swap(&c[n - 1], &c[0]);
+	if (likelier(&c[n - 1], &c[n / 2])) swap(&c[n - 1], &c[n / 2]);
+	struct bt_candidate pivot = c[n / 2];
+	for (size_t i = 0; i < n; i++) {
+		if (!likelier(&c[i], &pivot)) continue;
+		swap(&c[i], &c[front]);
+		front++;
+	}
+	return front;
+}
+
+/* Nucleus sampling, Holtzman et al. 2019, "The curious case of neural text degeneration". Selected as quickselect does,
+ * by probability in place of rank, so that a large vocabulary is not sorted. */
 void bt_sample_top_p(struct bt_sampler *s)
 {
 	bt_sample_softmax(s);
-	double reached = 0;
-	size_t n = 0;
-	do {
-		if (n >= s->n_sorted) bt_sample_sort(s, s->n_sorted < 64 ? 64 : s->n_sorted * 4);
-		reached += (double)s->cand[n++].p;
-	} while (n < s->n_cand && reached < (double)s->p.top_p);
-	keep(s, n);
+	double reached = 0, p = (double)s->p.top_p;
+	size_t kept = 0, end = s->n_cand; /* [0, kept) stays, [end, n_cand) goes, between them it is open */
+	for (int round = 0; s->n_sorted < s->n_cand && end - kept > 64 && round < 64; round++) {
+		double mass = 0;
+		size_t front = partition(s->cand + kept, end - kept);
+		for (size_t i = 0; i < front; i++) mass += (double)s->cand[kept + i].p;
+		if (reached + mass >= p) {
+			end = kept + front;
+		} else {
+			kept += front;
+			reached += mass;
+		}
+		s->n_sorted = 0;
+	}
+	if (s->n_sorted < s->n_cand) sort_first(s->cand + kept, end - kept, end - kept, likelier);
+	do reached += (double)s->cand[kept++].p;
+	while (kept < end && reached < p);
+	if (s->n_sorted < s->n_cand) s->n_sorted = 0;
+	keep(s, kept);
 }
 
 /* Nguyen et al. 2024, "Turning up the heat: min-p sampling". */
@@ -248,6 +292,6 @@ void bt_sample_temp(struct bt_sampler *s)
 		temp = low + (high - low) * powf(share > 0 ? share : 0, s->p.dynatemp_exponent);
 	}
 	if (temp < FLT_MIN) temp = FLT_MIN;
-	for (size_t i = 0; i < s->n_cand; i++) s->cand[i].logit = clamp_logit(s->cand[i].logit / temp);
+	for (size_t i = 0; i < s->n_cand; i++) s->cand[i].logit = bt_sample_clamp(s->cand[i].logit / temp);
 	s->has_p = false;
 }

@@ -26,6 +26,20 @@ enum baton_status bt_kld_write_head(FILE *f, const struct bt_kld_head *head, con
 	return BATON_OK;
 }
 
+/* The file must be as long as it says before its size is believed. */
+static enum baton_status check_length(FILE *f, const struct bt_kld_head *head, const char *name,
+                                      struct baton_error *err)
+{
+	off_t here = ftello(f), end;
+	size_t rows = (size_t)head->n_chunk * (size_t)bt_kld_scored(head->n_ctx);
+	size_t want = (size_t)head->n_chunk * (size_t)head->n_ctx * 4 + rows * bt_kld_row_words(head->n_vocab) * 2;
+	if (here < 0 || fseeko(f, 0, SEEK_END) || (end = ftello(f)) < 0 || fseeko(f, here, SEEK_SET))
+		return cannot("read", name, f, err);
+	if ((size_t)(end - here) >= want) return BATON_OK;
+	return bt_fail(err, BATON_ERR_FORMAT, "%.200s: %lld bytes, but %zu are needed for %d windows", name,
+	               (long long)end, want + (size_t)here, head->n_chunk);
+}
+
 enum baton_status bt_kld_read_head(FILE *f, struct bt_kld_head *head, int32_t **tokens, const char *name,
                                    struct baton_error *err)
 {
@@ -41,16 +55,9 @@ enum baton_status bt_kld_read_head(FILE *f, struct bt_kld_head *head, int32_t **
 		return bt_fail(err, BATON_ERR_FORMAT,
 		               "%.200s: impossible sizes: windows of %d tokens, vocabulary %d, %d windows", name,
 		               head->n_ctx, head->n_vocab, head->n_chunk);
-	/* The file must be as long as it says before its size is believed. */
-	off_t here = ftello(f), end;
+	enum baton_status st = check_length(f, head, name, err);
+	if (st) return st;
 	size_t n = (size_t)head->n_chunk * (size_t)head->n_ctx;
-	size_t rows = (size_t)head->n_chunk * (size_t)bt_kld_scored(head->n_ctx);
-	size_t want = n * 4 + rows * bt_kld_row_words(head->n_vocab) * 2;
-	if (here < 0 || fseeko(f, 0, SEEK_END) || (end = ftello(f)) < 0 || fseeko(f, here, SEEK_SET))
-		return cannot("read", name, f, err);
-	if ((size_t)(end - here) < want)
-		return bt_fail(err, BATON_ERR_FORMAT, "%.200s: %lld bytes, but %zu are needed for %d windows", name,
-		               (long long)end, want + (size_t)here, head->n_chunk);
 	*tokens = bt_mem_array(BT_MEM_HOST, n, sizeof **tokens);
 	if (!*tokens) return bt_fail_nomem(err, n * 4, "the tokens");
 	if (fread(*tokens, 4, n, f) != n) return cannot("read", name, f, err);
