@@ -37,7 +37,8 @@
 #define BT_LIMIT_TEMPLATE_OUTPUT ((size_t)64 << 20)
 #define BT_LIMIT_TEMPLATE_MEMORY ((size_t)512 << 20)
 #define BT_LIMIT_TEMPLATE_STEPS  50000000u /* interpreter steps of one rendering */
-#define BT_LIMIT_TEMPLATE_DEPTH  200       /* nesting of expressions, blocks, macro calls */
-#define BT_LIMIT_TEMPLATE_RANGE  1000000   /* elements of one range(), as jinja2's sandbox has it */
+#define BT_LIMIT_TEMPLATE_DEPTH  200       /* nesting of the source, and of macro calls */
+#define BT_LIMIT_TEMPLATE_STACK  4000      /* nested calls of the interpreter's own functions: some 2 MiB of stack */
+#define BT_LIMIT_TEMPLATE_RANGE  100000    /* elements of one range(), as jinja2's sandbox has it */
 
 #endif
