@@ -57,7 +57,7 @@ static void vector_x(struct vector_x *v, const struct bt_cpu_matmul *m, size_t r
 		for (size_t b = 0; b < nb; b++) {
 			int32_t s = c->groups == 2 ? sum[2 * b + (size_t)g] : sum[2 * b] + sum[2 * b + 1];
 			if (c->has_min) fsum[b] = (float)s;
-			else off[b] = s << c->shift;
+			else off[b] = s * (1 << c->shift);
 		}
 		v->off[g] = off;
 		v->sum[g] = fsum;
