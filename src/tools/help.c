@@ -122,7 +122,7 @@ const char *bt_tool_group_name(enum bt_tool_group group)
 
 static const char overview[] =
 	"MODEL is a GGUF file, a built-in name (smollm2), hf:owner/repo[:file or quant] or an https URL. "
-	"What is not on this machine yet is found in the cache, or fetched with `baton pull`.";
+	"A name is looked up in the cache; `baton pull` fetches what is not there yet (smollm2 comes by itself).";
 
 void bt_tools_help(FILE *out)
 {

@@ -7,6 +7,50 @@
 /* clang-format off */
 const struct bt_tool bt_tool_table[] = {
 	{
+		.id = BT_TOOL_RUN,
+		.group = BT_GROUP_USE,
+		.name = "run",
+		.args = "MODEL [PROMPT]",
+		.min_args = 1,
+		.max_args = 2,
+		.summary = "answer a prompt",
+		.about =
+			"Writes the model's answer to PROMPT, through the chat template that the model file carries. With -f the "
+			"file's text follows the prompt; without either the prompt is read from standard input. Speed and memory "
+			"are printed on standard error at the end.\n"
+			"\n"
+			"Ctrl-C stops the answer. The same --seed gives the same answer, whatever the number of threads.",
+		.examples =
+			"baton run smollm2 \"Why is the sky blue?\"\n"
+			"    one answer\n"
+			"baton run model.gguf \"Summarise this letter:\" -f letter.txt --temp 0\n"
+			"    a prompt and a text; always the likeliest words\n"
+			"echo \"Once upon a time\" | baton run smollm2 --raw -n 64\n"
+			"    64 tokens that go on from standard input",
+		.main = bt_run_main,
+	},
+	{
+		.id = BT_TOOL_CHAT,
+		.group = BT_GROUP_USE,
+		.name = "chat",
+		.args = "MODEL",
+		.min_args = 1,
+		.max_args = 1,
+		.summary = "hold a conversation",
+		.about =
+			"Talks with a model, turn by turn. Lines can be edited and are remembered from one conversation to the "
+			"next; /help lists the commands. Ctrl-C stops an answer, Ctrl-D leaves. When the context is full the "
+			"oldest turns are left out.\n"
+			"\n"
+			"Where standard input is no terminal, each of its lines is a message.",
+		.examples =
+			"baton chat smollm2\n"
+			"    a conversation with the small default model\n"
+			"baton chat model.gguf -sys \"Answer in one sentence.\" -c 4096\n"
+			"    with a system message and 4096 tokens of context",
+		.main = bt_chat_main,
+	},
+	{
 		.id = BT_TOOL_BENCH,
 		.group = BT_GROUP_MEASURE,
 		.name = "bench",
