@@ -79,7 +79,7 @@ def suite(folder, *options, env=None, wrapper=()):
         for test in map(json.loads, f):
             name = f'{folder}: {test["name"]}'
             output = (test.get('stdout') or '') + (test.get('stderr') or '')
-            reasons = re.findall(r'^(?:.*: )?skipped: (.*)', output, re.M)
+            reasons = re.findall(r'\bskipped: (.*)', output)
             if test['result'] == 'SKIP':
                 skip(name, reasons[0] if reasons else 'the test gives no reason')
                 continue

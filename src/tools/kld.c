@@ -26,18 +26,20 @@ enum baton_status bt_kld_write_head(FILE *f, const struct bt_kld_head *head, con
 	return BATON_OK;
 }
 
-/* The file must be as long as it says before its size is believed. */
+/* The file must be as long as it says before its sizes are believed. */
 static enum baton_status check_length(FILE *f, const struct bt_kld_head *head, const char *name,
                                       struct baton_error *err)
 {
 	off_t here = ftello(f), end;
-	size_t rows = (size_t)head->n_chunk * (size_t)bt_kld_scored(head->n_ctx);
-	size_t want = (size_t)head->n_chunk * (size_t)head->n_ctx * 4 + rows * bt_kld_row_words(head->n_vocab) * 2;
+	size_t chunks = (size_t)head->n_chunk, rows = chunks * (size_t)bt_kld_scored(head->n_ctx), want;
 	if (here < 0 || fseeko(f, 0, SEEK_END) || (end = ftello(f)) < 0 || fseeko(f, here, SEEK_SET))
 		return cannot("read", name, f, err);
-	if ((size_t)(end - here) >= want) return BATON_OK;
-	return bt_fail(err, BATON_ERR_FORMAT, "%.200s: %lld bytes, but %zu are needed for %d windows", name,
-	               (long long)end, want + (size_t)here, head->n_chunk);
+	if (!bt_mul_size(rows, bt_kld_row_words(head->n_vocab) * 2, &want) ||
+	    !bt_add_size(want, chunks * (size_t)head->n_ctx * 4, &want) || (size_t)(end - here) < want)
+		return bt_fail(err, BATON_ERR_FORMAT,
+		               "%.200s: its %lld bytes are fewer than are needed for %d windows of %d tokens", name,
+		               (long long)end, head->n_chunk, head->n_ctx);
+	return BATON_OK;
 }
 
 enum baton_status bt_kld_read_head(FILE *f, struct bt_kld_head *head, int32_t **tokens, const char *name,

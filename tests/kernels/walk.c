@@ -97,6 +97,16 @@ static int walk_planted(void)
 	return !planted || caught != planted;
 }
 
+static int bench_levels(const bool *asked, const char *filter, size_t k_shape, size_t rows)
+{
+	for (int l = 0; l < BT_CPU_LEVELS; l++) {
+		struct bt_cpu_kernels k;
+		bt_cpu_kernels_init(&k, (enum bt_cpu_level)l, k_shape > WALK_K_MAX ? k_shape : WALK_K_MAX, WALK_D_MAX);
+		if (asked[l] && (int)k.level == l) walk_bench(&k, filter, k_shape, rows);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	bool asked[BT_CPU_LEVELS] = {false}, any = false, bench = false;
@@ -123,13 +133,7 @@ int main(int argc, char **argv)
 	}
 	if (bench) {
 		if (!any) asked[bt_cpu_level_native()] = true;
-		for (int l = 0; l < BT_CPU_LEVELS; l++) {
-			struct bt_cpu_kernels k;
-			bt_cpu_kernels_init(&k, (enum bt_cpu_level)l, shape[0] > WALK_K_MAX ? shape[0] : WALK_K_MAX,
-			                    WALK_D_MAX);
-			if (asked[l] && (int)k.level == l) walk_bench(&k, filter, shape[0], shape[1]);
-		}
-		return 0;
+		return bench_levels(asked, filter, shape[0], shape[1]);
 	}
 	for (int l = 0; l < BT_CPU_LEVELS && !any; l++) asked[l] = true;
 	return walk_levels(asked);
