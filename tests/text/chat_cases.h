@@ -60,14 +60,4 @@ static json_t *read_cases(const char *folder, const char *name)
 	return j;
 }
 
-/* What a template sees in a case of cases.json. */
-static json_t *case_vars(const json_t *c)
-{
-	static const char *const keys[] = {"messages", "tools", "documents", "add_generation_prompt"};
-	json_t *vars = json_object();
-	for (size_t i = 0; i < 4; i++) json_object_set(vars, keys[i], json_object_get(c, keys[i]));
-	json_object_update(vars, json_object_get(c, "kwargs"));
-	return vars;
-}
-
 #endif

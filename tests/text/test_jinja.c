@@ -80,6 +80,16 @@ static void the_language_is_pythons(void **state)
 	check_language("jinja-more.json", 700);
 }
 
+/* What a template sees in a case of cases.json. */
+static json_t *case_vars(const json_t *c)
+{
+	static const char *const keys[] = {"messages", "tools", "documents", "add_generation_prompt"};
+	json_t *vars = json_object();
+	for (size_t i = 0; i < 4; i++) json_object_set(vars, keys[i], json_object_get(c, keys[i]));
+	json_object_update(vars, json_object_get(c, "kwargs"));
+	return vars;
+}
+
 static void check_conversations(const char *folder, size_t at_least)
 {
 	json_t *cases = read_cases(folder, "cases.json"), *c;
