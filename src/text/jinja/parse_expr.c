@@ -629,6 +629,7 @@ static int comparison(struct bt_jj_parser *p)
 	}
 	if (bt_jj_p_skip_name(p, "in")) return BT_JJ_OPERAND_IN;
 	if (!bt_jj_p_is_name(p, "not") || !bt_jj_p_peek(p, &ahead) || !tok_is(&ahead, "in")) return -1;
+	/* NOLINTNEXTLINE(misc-redundant-expression): two tokens are passed over */
 	return bt_jj_p_next(p) && bt_jj_p_next(p) ? BT_JJ_OPERAND_NOT_IN : -1;
 }
 
