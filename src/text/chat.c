@@ -67,9 +67,11 @@ static enum baton_status open_file(struct bt_chat *c, const char *path, struct b
 	while ((n = fread(block, 1, sizeof block, f)) > 0) bt_buf_add(&b, block, n);
 	bool bad = ferror(f);
 	fclose(f);
-	enum baton_status status = bt_buf_check(&b, err, path);
+	char what[300];
+	snprintf(what, sizeof what, "the chat template %s", path);
+	enum baton_status status = bt_buf_check(&b, err, what);
 	if (!status && bad) status = bt_fail(err, BATON_ERR_IO, "cannot read the chat template '%s'", path);
-	if (!status) status = parse(&c->plain, bt_buf_str(&b), b.len, path, err);
+	if (!status) status = parse(&c->plain, bt_buf_str(&b), b.len, what, err);
 	if (!status) status = set_origin(c, path, err);
 	bt_buf_free(&b);
 	return status;

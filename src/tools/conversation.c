@@ -1,20 +1,18 @@
 #include "tools/conversation.h"
 
-#include "tools/text_input.h"
+#include "base/limits.h"
 
 #include <string.h>
 
-/* The template's source into b, left empty where there is none. */
-static enum baton_status read_template(const struct bt_opts *o, const struct baton_model *model, struct bt_buf *b,
-                                       struct baton_error *err)
+/* A model without a template may still continue texts, so that alone is no error. */
+static enum baton_status open_template(struct bt_conversation *c, const struct bt_opts *o, struct baton_error *err)
 {
-	const char *file = bt_opt_str(o, BT_OPT_CHAT_TEMPLATE_FILE);
-	struct bt_str own;
-	bool found;
-	if (file) return bt_text_read(file, b, err);
-	enum baton_status st = bt_gguf_get_str(model->gguf, "tokenizer.chat_template", &own, &found, err);
-	if (!st && found) bt_buf_add(b, own.data, own.len);
-	return st ? st : bt_buf_check(b, err, "the chat template");
+	struct bt_chat_source source = {.gguf = c->model->gguf,
+	                                .tokenizer = c->model->tokenizer,
+	                                .file = bt_opt_str(o, BT_OPT_CHAT_TEMPLATE_FILE),
+	                                .name = bt_opt_str(o, BT_OPT_CHAT_TEMPLATE)};
+	enum baton_status st = bt_chat_open(&source, &c->chat, err);
+	return st == BATON_ERR_UNSUPPORTED ? BATON_OK : st;
 }
 
 static enum baton_status read_kwargs(struct bt_conversation *c, const char *text, struct baton_error *err)
@@ -31,17 +29,10 @@ static enum baton_status read_kwargs(struct bt_conversation *c, const char *text
 enum baton_status bt_conversation_open(struct bt_conversation *c, const struct bt_opts *o,
                                        const struct baton_model *model, struct baton_error *err)
 {
-	struct bt_buf source;
 	const char *system = bt_opt_str(o, BT_OPT_SYSTEM);
 	*c = (struct bt_conversation){.model = model, .messages = json_array()};
 	if (!c->messages) return bt_fail_nomem(err, sizeof *c, "the conversation");
-	bt_buf_init(&source, BT_MEM_TEXT, BT_LIMIT_TEMPLATE_SOURCE);
-	enum baton_status st = read_template(o, model, &source, err);
-	if (!st && source.len) {
-		st = bt_jinja_open(source.data, source.len, &c->jinja, err);
-		if (st == BATON_ERR_TEMPLATE) bt_fail_prefix(err, "chat template");
-	}
-	bt_buf_free(&source);
+	enum baton_status st = open_template(c, o, err);
 	if (!st) st = read_kwargs(c, bt_opt_str(o, BT_OPT_CHAT_TEMPLATE_KWARGS), err);
 	if (!st && system) st = bt_conversation_set_system(c, system, err);
 	return st;
@@ -49,7 +40,7 @@ enum baton_status bt_conversation_open(struct bt_conversation *c, const struct b
 
 void bt_conversation_close(struct bt_conversation *c)
 {
-	bt_jinja_close(&c->jinja);
+	bt_chat_close(&c->chat);
 	json_decref(c->messages);
 	json_decref(c->kwargs);
 	c->messages = c->kwargs = NULL;
@@ -57,7 +48,7 @@ void bt_conversation_close(struct bt_conversation *c)
 
 bool bt_conversation_has_template(const struct bt_conversation *c)
 {
-	return c->jinja != NULL;
+	return c->chat != NULL;
 }
 
 static json_t *message(const char *role, const char *text, size_t len)
@@ -136,15 +127,6 @@ enum baton_status bt_conversation_set_system(struct bt_conversation *c, const ch
 	return bt_fail_nomem(err, strlen(text), "a message");
 }
 
-/* A special token as the file spells it; null where the vocabulary has none. */
-static json_t *special(const struct bt_tokenizer *t, int32_t id)
-{
-	if (!t || id < 0) return json_null();
-	struct bt_str s = bt_tokenizer_text(t, id);
-	json_t *j = json_stringn(s.data, s.len);
-	return j ? j : json_null();
-}
-
 enum baton_status bt_conversation_tokens(const struct bt_conversation *c, int32_t **ids, size_t *n,
                                          struct baton_error *err)
 {
@@ -153,28 +135,19 @@ enum baton_status bt_conversation_tokens(const struct bt_conversation *c, int32_
 	*ids = NULL;
 	*n = 0;
 	if (!t) return bt_fail(err, BATON_ERR_UNSUPPORTED, "the model file has no tokenizer");
-	json_t *bos = special(t, bt_tokenizer_bos(t)), *eos = special(t, bt_tokenizer_eos(t));
-	/* What transformers' apply_chat_template hands to a template. */
-	json_t *vars = json_pack("{s:O, s:b, s:n, s:n, s:O, s:O}", "messages", c->messages, "add_generation_prompt", 1,
-	                         "tools", "documents", "bos_token", bos, "eos_token", eos);
 	bt_buf_init(&text, BT_MEM_TEXT, BT_LIMIT_TEMPLATE_OUTPUT);
-	enum baton_status st = BATON_OK;
-	if (!vars || (c->kwargs && json_object_update(vars, c->kwargs)))
-		st = bt_fail_nomem(err, 4096, "the template's variables");
-	struct bt_jinja_params params = {.vars = vars};
-	if (!st) st = bt_jinja_render(c->jinja, &params, &text, err);
+	struct bt_chat_request request = {.messages = c->messages, .kwargs = c->kwargs, .add_generation_prompt = true};
+	enum baton_status st = bt_chat_render(c->chat, &request, &text, err);
 	if (st == BATON_ERR_TEMPLATE) bt_fail_prefix(err, "chat template");
 	if (!st) {
 		/* Many templates write the begin token out themselves: one is enough. */
-		const char *begin = json_string_value(bos);
-		bool has_bos = begin && !strncmp(bt_buf_str(&text), begin, strlen(begin));
+		int32_t bos = bt_tokenizer_bos(t);
+		struct bt_str begin = bos < 0 ? (struct bt_str){"", 0} : bt_tokenizer_text(t, bos);
+		bool has_bos = begin.len && text.len >= begin.len && !memcmp(text.data, begin.data, begin.len);
 		st = baton_tokenize(c->model, bt_buf_str(&text), text.len,
 		                    BATON_TOKENIZE_SPECIAL | (has_bos ? 0u : (unsigned)BATON_TOKENIZE_BOS), ids, n,
 		                    err);
 	}
 	bt_buf_free(&text);
-	json_decref(vars);
-	json_decref(bos);
-	json_decref(eos);
 	return st;
 }

@@ -3,17 +3,17 @@
 #define BT_TOOLS_CONVERSATION_H
 
 #include "engine/model.h"
-#include "text/jinja.h"
+#include "text/chat.h"
 #include "tools/options.h"
 
 struct bt_conversation {
 	const struct baton_model *model;
-	struct bt_jinja *jinja; /* NULL: neither the file nor the options have a template */
-	json_t *messages;       /* [{"role": ..., "content": ...}, ...] as templates see them */
-	json_t *kwargs;         /* of --chat-template-kwargs, or NULL */
+	struct bt_chat *chat; /* NULL: neither the file nor the options have a template */
+	json_t *messages;     /* [{"role": ..., "content": ...}, ...] as templates see them */
+	json_t *kwargs;       /* of --chat-template-kwargs, or NULL */
 };
 
-/* With the template of --chat-template-file or of the model, the system message of -sys, the variables of
+/* With the template of --chat-template-file, --chat-template or the model, the system message of -sys, the variables of
  * --chat-template-kwargs. Pair with bt_conversation_close, also after errors. */
 enum baton_status bt_conversation_open(struct bt_conversation *c, const struct bt_opts *o,
                                        const struct baton_model *model, struct baton_error *err);

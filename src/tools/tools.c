@@ -189,6 +189,31 @@ const struct bt_tool bt_tool_table[] = {
 			"    the ids as a list, and how many there are",
 		.main = bt_tokenize_main,
 	},
+	{
+		.id = BT_TOOL_TEMPLATE,
+		.group = BT_GROUP_SCRIPT,
+		.name = "template",
+		.args = "MODEL-or-FILE.jinja",
+		.min_args = 0,
+		.max_args = 1,
+		.summary = "print a chat template, or what it makes of a conversation",
+		.about =
+			"Prints the chat template of a model, of a file whose name ends in .jinja, or a built-in one (--chat-template "
+			"NAME, for which no model is needed). With -f renders the conversation in a file: a JSON array of messages, each "
+			"with \"role\" and \"content\", followed by the beginning of the assistant's answer.\n"
+			"\n"
+			"With --json reads JSON lines, {\"messages\": ..., \"tools\": ..., \"documents\": ..., "
+			"\"add_generation_prompt\": ..., \"kwargs\": ...} or {\"vars\": ...}, and answers each with one line; see "
+			"docs/json.md. Templates give what Python's jinja2 gives, errors included, within limits of time and memory.",
+		.examples =
+			"baton template smollm2\n"
+			"    the template as it is\n"
+			"echo '[{\"role\": \"user\", \"content\": \"Hi\"}]' | baton template smollm2 -f -\n"
+			"    the text that the model would read\n"
+			"baton template --chat-template llama3 -f talk.json\n"
+			"    a conversation in the format of Llama 3",
+		.main = bt_template_main,
+	},
 	{.id = BT_TOOL_EVAL,
          .group = BT_GROUP_SCRIPT,
          .name = "eval",

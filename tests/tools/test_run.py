@@ -66,7 +66,7 @@ class Run(unittest.TestCase):
         self.assertNotEqual(own, self.text[:len(own)])
 
     def test_bad_templates(self):
-        for source, text in (('{% if %}', 'chat template: '), ('{{ raise_exception("no " ~ messages[0].role) }}', 'no user')):
+        for source, text in (('{% if %}', 'chat template'), ('{{ raise_exception("no " ~ messages[0].role) }}', 'no user')):
             path = self.write('bad', source)
             out, err = run(PROMPT, '--chat-template-file', path, status=1)
             self.assertEqual((out, err.count('\n')), ('', 1), err)
