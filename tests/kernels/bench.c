@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+enum { CACHED = 400 * 1000, LARGE = 96 * 1000 * 1000 };
+
 static double now(void)
 {
 	struct timespec t;
@@ -15,11 +17,13 @@ static double now(void)
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void bench_matmul(const struct bt_cpu_kernels *k, const struct bt_type *type, bool exact, size_t kk, size_t n)
+/* size: bytes of weights */
+static void bench_matmul(const struct bt_cpu_kernels *k, const struct bt_type *type, bool exact, size_t kk, size_t n,
+                         size_t size)
 {
 	struct walk w = {.rng = 1};
-	size_t row_bytes = bt_type_row_bytes(type, kk), rows = n == 1 ? (size_t)96 * 1000000 / row_bytes : 512;
-	rows = rows / 64 * 64;
+	size_t row_bytes = bt_type_row_bytes(type, kk), rows = size / row_bytes;
+	rows = rows < 64 ? 64 : rows / 64 * 64;
 	unsigned char *weights = walk_alloc(rows * row_bytes);
 	walk_weights(&w, type, WALK_RANDOM, weights, 16 * kk);
 	for (size_t r = 16; r < rows; r++) memcpy(weights + r * row_bytes, weights + (r - 16) * row_bytes, row_bytes);
@@ -44,18 +48,19 @@ static void bench_matmul(const struct bt_cpu_kernels *k, const struct bt_type *t
 	                          .y_stride = rows};
 	void *scratch = walk_alloc(k->scratch);
 	double best = 1e9;
-	size_t chunk = n == 1 ? 64 : 128;
+	size_t chunk = n == 1 ? 64 : rows % 128 ? 64 : 128;
+	int repeat = (int)(4000000 / (rows * n) / kk * 64 + 1);
 	for (int run = 0; run < 5; run++) {
 		double t0 = now();
-		for (size_t r = 0; r < rows; r += chunk)
-			(exact ? k->matmul_exact : k->matmul[type->id])(&m, r, r + chunk, scratch);
-		double t = now() - t0;
+		for (size_t r = 0; r < rows * (size_t)repeat; r += chunk)
+			(exact ? k->matmul_exact : k->matmul[type->id])(&m, r % rows, r % rows + chunk, scratch);
+		double t = (now() - t0) / repeat;
 		best = t < best ? t : best;
 		if (run > 1 && t > 1) break;
 	}
-	printf("%-10s %s%-8s k %5zu tokens %4zu  %8.1f GOPS %7.2f GB/s of weights\n", bt_cpu_level_name(k->level),
-	       exact ? "exact " : "", type->name, kk, n, 2e-9 * (double)(rows * kk * n) / best,
-	       1e-9 * (double)(rows * row_bytes) / best);
+	printf("%-10s %s%-8s k %5zu tokens %4zu %s %8.1f GOPS %7.2f GB/s of weights\n", bt_cpu_level_name(k->level),
+	       exact ? "exact " : "", type->name, kk, n, size > CACHED ? "from memory" : "from cache ",
+	       2e-9 * (double)(rows * kk * n) / best, 1e-9 * (double)(rows * row_bytes) / best);
 	void *all[] = {weights, f32, y, x.q, x.d, x.sum, x.packed, scratch};
 	for (unsigned i = 0; i < 8; i++) walk_free(&w, all[i]);
 }
@@ -150,21 +155,24 @@ static void bench_ops(const struct bt_cpu_kernels *k)
 void walk_bench(const struct bt_cpu_kernels *k, const char *filter, size_t kk, size_t n)
 {
 	if (filter && kk) {
-		bench_matmul(k, bt_type_by_name(filter), false, kk, n);
+		const struct bt_type *t = bt_type_by_name(filter);
+		bench_matmul(k, t, false, kk, n, CACHED);
+		if (n == 1) bench_matmul(k, t, false, kk, n, LARGE);
 		return;
 	}
 	static const size_t tokens[] = {1, 2, 4, 8, 32, 512};
 	for (uint32_t id = 0; id < BT_TYPE_COUNT; id++) {
 		const struct bt_type *t = bt_type_get(id);
 		if (!t || (filter && strcmp(filter, t->name) != 0)) continue;
-		for (int i = 0; i < 6; i++) bench_matmul(k, t, false, 1536, tokens[i]);
+		bench_matmul(k, t, false, 1536, 1, LARGE);
+		for (int i = 0; i < 6; i++) bench_matmul(k, t, false, 1536, tokens[i], CACHED);
 		if (filter) {
-			bench_matmul(k, t, false, WALK_K_MAX, 1);
-			bench_matmul(k, t, false, WALK_K_MAX, 512);
+			bench_matmul(k, t, false, WALK_K_MAX, 1, CACHED);
+			bench_matmul(k, t, false, WALK_K_MAX, 512, CACHED);
 			if (t->block <= 64)
-				for (int i = 0; i < 6; i++) bench_matmul(k, t, false, 576, tokens[i]);
-			bench_matmul(k, t, true, 1536, 1);
-			bench_matmul(k, t, true, 1536, 512);
+				for (int i = 0; i < 6; i++) bench_matmul(k, t, false, 576, tokens[i], CACHED);
+			bench_matmul(k, t, true, 1536, 1, CACHED);
+			bench_matmul(k, t, true, 1536, 512, CACHED);
 		}
 	}
 	if (!filter || !strcmp(filter, "ops")) bench_ops(k);

@@ -36,19 +36,29 @@ static uint8_t *carve(uint8_t **at, size_t bytes)
 	return p;
 }
 
-/* Activations padded to whole groups of 8 blocks, with their sums as the type wants them. */
 static void vector_x(struct vector_x *v, const struct bt_cpu_matmul *m, size_t row, const struct int_class *c,
-                     uint8_t **scratch)
+                     bool quads, uint8_t **scratch)
 {
-	size_t nb = m->k / 32, padded = (nb + 7) / 8 * 8;
+	const size_t step = 8 * ROWS, nb = m->k / 32, padded = (nb + step - 1) / step * step;
 	const int32_t *sum = m->x->sum + row * 2 * nb;
-	int8_t *q = (int8_t *)carve(scratch, padded * 32);
+	const int8_t *xq = m->x->q + row * m->k;
+	uint8_t *q = carve(scratch, padded * 32);
 	float *d = (float *)carve(scratch, padded * 4);
-	memcpy(q, m->x->q + row * m->k, m->k);
-	memset(q + m->k, 0, padded * 32 - m->k);
+	if (nb < padded) memset(q + 32 * (padded - step), 0, 32 * step);
+	for (size_t b = 0; b < nb; b++) {
+		__m256i xb = _mm256_loadu_si256((const __m256i *)(xq + 32 * b));
+		if (quads) {
+			uint8_t *out = q + 32 * (b / 4 * 4) + 16 * (b % 4);
+			_mm_storeu_si128((__m128i *)out, _mm256_castsi256_si128(xb));
+			_mm_storeu_si128((__m128i *)(out + 64), _mm256_extracti128_si256(xb, 1));
+		} else {
+			size_t at = b / step * step + b % 8 * ROWS + b / 8 % ROWS;
+			_mm256_storeu_si256((__m256i *)(q + 32 * at), xb);
+		}
+	}
 	memcpy(d, x_d(m, row), nb * 4);
 	memset(d + nb, 0, (padded - nb) * 4);
-	*v = (struct vector_x){.q = q, .d = d};
+	*v = (struct vector_x){.q = (int8_t *)q, .d = d};
 	for (int g = 0; g < c->groups; g++) {
 		uint8_t *out = carve(scratch, padded * 4);
 		memset(out, 0, padded * 4);
@@ -64,15 +74,15 @@ static void vector_x(struct vector_x *v, const struct bt_cpu_matmul *m, size_t r
 	}
 }
 
-static void one_token(const struct bt_cpu_matmul *m, size_t row0, size_t row1, size_t t, const struct int_class *c,
+static void one_token(const struct bt_cpu_matmul *m, size_t row0, size_t row1, const struct int_class *c,
                       uint8_t *scratch)
 {
 	struct vector_x x;
-	vector_x(&x, m, m->x_row ? m->x_row[t] : t, c, &scratch);
-	float *y = m->y + (m->y_row ? m->y_row[t] : t) * m->y_stride + row0;
-	LEVEL_NAME(int_type)
-	(m->type)->vector(m->type, (const uint8_t *)m->w + row0 * m->row_bytes, m->row_bytes, row1 - row0, m->k / 32,
-	                  &x, y);
+	vector_fn quads = LEVEL_NAME(vector_quads)(m->type), fn = quads ? quads : LEVEL_NAME(vector)(m->type);
+	vector_x(&x, m, m->x_row ? m->x_row[0] : 0, c, quads != NULL, &scratch);
+	float *y = m->y + (m->y_row ? m->y_row[0] : 0) * m->y_stride + row0;
+	const uint8_t *w = (const uint8_t *)m->w + row0 * m->row_bytes;
+	fn(m->type, w, m->row_bytes, row1 - row0, m->k / 32, &x, y);
 }
 
 /* ---- many tokens ---- */
@@ -194,7 +204,7 @@ static void many_tokens(const struct bt_cpu_matmul *m, size_t row0, size_t row1,
 	size_t n_panels = PANEL_BUDGET / panel_bytes;
 	if (!n_panels) n_panels = 1;
 	uint8_t *own_tile = carve(&scratch, nb * TILE_MAX * PACK_BLOCK), *panels = scratch;
-	panel_fn unpack = LEVEL_NAME(int_type)(m->type)->panel;
+	panel_fn unpack = LEVEL_NAME(panel)(m->type);
 	for (size_t r = row0; r < row1; r += n_panels * PANEL) {
 		size_t end = r + n_panels * PANEL < row1 ? r + n_panels * PANEL : row1;
 		for (size_t p = r, i = 0; p < end; p += PANEL, i++)
@@ -219,14 +229,14 @@ void LEVEL_NAME(matmul_int)(const struct bt_cpu_matmul *m, size_t row0, size_t r
 {
 	struct int_class c = LEVEL_NAME(int_class)(m->type);
 	if (row0 >= row1) return;
-	if (m->n_tokens == 1) one_token(m, row0, row1, 0, &c, scratch);
+	if (m->n_tokens == 1) one_token(m, row0, row1, &c, scratch);
 	else many_tokens(m, row0, row1, &c, scratch);
 }
 
 size_t LEVEL_NAME(matmul_int_scratch)(size_t k_max)
 {
 	struct int_class widest = {.groups = 2, .has_min = true};
-	size_t nb = k_max / 32 + 8, panels = nb * panel_record(&widest);
+	size_t nb = k_max / 32 + 8 * ROWS, panels = nb * panel_record(&widest);
 	if (panels < PANEL_BUDGET) panels = PANEL_BUDGET;
 	return panels + nb * TILE_MAX * PACK_BLOCK + 4096;
 }

@@ -50,33 +50,36 @@ static inline void lane_starts(size_t n_blocks, size_t start[8])
 	for (size_t l = 1; l < 8; l++) start[l] = start[l - 1] + lane_count(n_blocks, l - 1);
 }
 
-/* The parts' entry points, by type. */
-
-/* Fill a panel from rows w, w + row_bytes, ..; rows from n_rows on repeat the last one. */
+/* matmul_panel.c: fill a panel from rows w, w + row_bytes, ..; rows from n_rows on repeat the last one. */
 typedef void (*panel_fn)(const struct bt_type *type, const uint8_t *w, size_t row_bytes, size_t n_rows, size_t n_blocks,
                          uint8_t *panel);
+panel_fn LEVEL_NAME(panel)(const struct bt_type *type);
 
-/* One token: y[r] for n_rows rows from w. x as prepared by vector_x. */
+struct eight;
+/* 8 blocks of two places (of one with 256-bit vectors) through the type's reference; n0 and n1 are there, others 0. */
+void LEVEL_NAME(unpack_any)(const struct bt_type *type, const struct int_class *c, const uint8_t *p0, const uint8_t *p1,
+                            size_t n0, size_t n1, struct eight *e);
+
+/* Activations of one token, padded with zeros to whole steps of ROWS * 8 blocks. */
 struct vector_x {
-	const int8_t *q;       /* [n_blocks rounded up to 8][32], zero past the end */
-	const float *d;        /* [n_blocks rounded up to 8] */
-	const int32_t *off[2]; /* per group: offset * sum of x */
-	const float *sum[2];   /* per group: sum of x */
+	const int8_t *q;       /* [step][8][ROWS][32]: block b of each of the step's groups of 8 blocks; for quads
+	                          [step of 16 blocks][quad][2][4][16]: the lower 16 values of 4 blocks, the upper 16 */
+	const float *d;        /* [blocks] */
+	const int32_t *off[2]; /* [blocks] for each group of a block: offset * sum of x */
+	const float *sum[2];   /* [blocks] or: sum of x */
 };
+
+/* matmul_vector.c: one token, y[r] for n_rows rows from w on. */
 typedef void (*vector_fn)(const struct bt_type *type, const uint8_t *w, size_t row_bytes, size_t n_rows,
                           size_t n_blocks, const struct vector_x *x, float *y);
+vector_fn LEVEL_NAME(vector)(const struct bt_type *type);
+/* matmul_quad.c: the same with x->q in quads; NULL where it has nothing for the type. */
+vector_fn LEVEL_NAME(vector_quads)(const struct bt_type *type);
 
-/* y[t][0 .. n_rows) for T tokens and the rows of a panel. y_row: T rows of y. */
+/* matmul_tile.c: y[t][0 .. n_rows) for T tokens and the rows of a panel. y: T rows. */
 typedef void (*tile_fn)(const uint8_t *panel, const uint8_t *x_tile, size_t n_blocks, int shift, size_t n_rows,
                         float *const *y);
-
-/* matmul_unpack.c: every type has both. */
-struct int_type {
-	panel_fn panel;
-	vector_fn vector;
-};
-const struct int_type *LEVEL_NAME(int_type)(const struct bt_type *type);
-/* matmul_tile.c: the largest tile that at most `tokens` (> 0) fill, and its function. */
+/* The largest tile that at most `tokens` (> 0) fill, and its function. */
 size_t LEVEL_NAME(tile_size)(size_t tokens);
 tile_fn LEVEL_NAME(tile)(const struct int_class *c, size_t tokens);
 

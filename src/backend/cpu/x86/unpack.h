@@ -220,25 +220,44 @@ INLINE void unpack_iq4_xs(const uint8_t *p0, const uint8_t *p1, struct eight *e)
 	e->scale[0] = rows_join(k_iq4_xs(p0), ROWS == 2 ? k_iq4_xs(p1) : _mm256_setzero_ps());
 }
 
-/* Scales and minima of Q4_K and Q5_K: src/quant/k_scales.h, four bytes at a time. */
-INLINE void k_scales(const uint8_t *p, __m256 *scale, __m256 *min)
-{
-	uint32_t a = load_u32(p + 4), b = load_u32(p + 8), c = load_u32(p + 12);
-	uint64_t sc = (a & 0x3F3F3F3F) | (uint64_t)((c & 0x0F0F0F0F) | (a >> 2 & 0x30303030)) << 32;
-	uint64_t m = (b & 0x3F3F3F3F) | (uint64_t)((c >> 4 & 0x0F0F0F0F) | (b >> 2 & 0x30303030)) << 32;
-	*scale = _mm256_mul_ps(_mm256_set1_ps(load_f16(p)), floats_of_u8(sc));
-	*min = _mm256_mul_ps(_mm256_set1_ps(-load_f16(p + 2)), floats_of_u8(m));
-}
-
+/* Scales and minima of Q4_K and Q5_K: src/quant/k_scales.h for all eight at once. A block begins with words of 32 bits
+ * {d, dmin}, a, b, c; the eight scales are the bytes of {a & 0x3F.., c & 0x0F.. | a >> 2 & 0x30..}, the minima those of
+ * {b & 0x3F.., c >> 4 & 0x0F.. | b >> 2 & 0x30..}. */
+#if defined __AVX512F__
 INLINE void k_scales_of_rows(const uint8_t *p0, const uint8_t *p1, struct eight *e)
 {
-	__m256 s0, m0, s1, m1;
-	k_scales(p0, &s0, &m0);
-	if (ROWS == 2) k_scales(p1, &s1, &m1);
-	else s1 = m1 = _mm256_setzero_ps();
-	e->scale[0] = rows_join(s0, s1);
-	e->min[0] = rows_join(m0, m1);
+	const __m256i shift = _mm256_setr_epi32(0, 0, 0, 4, 0, 0, 0, 4);
+	const __m256i m1 = _mm256_set1_epi64x(0x0F0F0F0F3F3F3F3F), m2 = _mm256_set1_epi64x(0x3030303000000000);
+	__m256i h = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)p0)),
+	                                    _mm_loadu_si128((const __m128i *)p1), 1);
+	__m256i low = _mm256_and_si256(_mm256_srlv_epi32(_mm256_shuffle_epi32(h, _MM_SHUFFLE(3, 2, 3, 1)), shift), m1);
+	__m256i high = _mm256_and_si256(_mm256_srli_epi32(_mm256_shuffle_epi32(h, _MM_SHUFFLE(2, 0, 1, 0)), 2), m2);
+	__m256i s = _mm256_permute4x64_epi64(_mm256_or_si256(low, high), _MM_SHUFFLE(3, 1, 2, 0));
+	__m128i d2 = _mm_unpacklo_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+	vf d = _mm512_castps128_ps512(_mm_xor_ps(_mm_cvtph_ps(d2), _mm_setr_ps(0.0f, -0.0f, 0.0f, -0.0f)));
+	vf scale = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm256_castsi256_si128(s)));
+	vf min = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm256_extracti128_si256(s, 1)));
+	const vi first = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2);
+	e->scale[0] = _mm512_mul_ps(_mm512_permutexvar_ps(first, d), scale);
+	e->min[0] = _mm512_mul_ps(_mm512_permutexvar_ps(_mm512_add_epi32(first, _mm512_set1_epi32(1)), d), min);
 }
+#else
+INLINE void k_scales_of_rows(const uint8_t *p0, const uint8_t *p1, struct eight *e)
+{
+	(void)p1;
+	const __m128i shift = _mm_setr_epi32(0, 0, 0, 4), m1 = _mm_set1_epi64x(0x0F0F0F0F3F3F3F3F);
+	const __m128i m2 = _mm_set1_epi64x(0x3030303000000000);
+	__m128i h = _mm_loadu_si128((const __m128i *)p0);
+	__m128i low = _mm_and_si128(_mm_srlv_epi32(_mm_shuffle_epi32(h, _MM_SHUFFLE(3, 2, 3, 1)), shift), m1);
+	__m128i high = _mm_and_si128(_mm_srli_epi32(_mm_shuffle_epi32(h, _MM_SHUFFLE(2, 0, 1, 0)), 2), m2);
+	__m128i s = _mm_or_si128(low, high);
+	__m128 d = _mm_xor_ps(_mm_cvtph_ps(h), _mm_setr_ps(0.0f, -0.0f, 0.0f, 0.0f));
+	e->scale[0] = _mm256_mul_ps(_mm256_broadcastss_ps(d), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(s)));
+	s = _mm_unpackhi_epi64(s, s);
+	e->min[0] = _mm256_mul_ps(_mm256_broadcastss_ps(_mm_movehdup_ps(d)),
+	                          _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(s)));
+}
+#endif
 
 INLINE void unpack_q4_k(const uint8_t *p0, const uint8_t *p1, struct eight *e)
 {
@@ -347,6 +366,34 @@ INLINE void unpack_q3_k(const uint8_t *p0, const uint8_t *p1, struct eight *e)
 	}
 	groups_of_rows(k3_scales(p0), load_f16(p0 + 108), k3_scales(p1), load_f16(p1 + 108), e->scale);
 }
+
+/* Rows are read in order, but no prefetcher looks beyond a page: ask for it ahead. */
+enum { AHEAD = 256 };
+
+INLINE void prefetch(const uint8_t *p, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)p + i + AHEAD, _MM_HINT_T0);
+}
+
+/* A type's function of the above. */
+typedef void (*unpack_fn)(const uint8_t *p0, const uint8_t *p1, struct eight *e);
+
+/* The types that have one. */
+/* name, bytes of 8 blocks of 32, bytes of one where rows may end within the 8 (else 0), two groups a block, minima,
+ * more than 128 steps, offset */
+#define UNPACK_TYPES(X)                                   \
+	X(Q4_0, q4_0, 144, 18, 0, 0, 0, 1)                \
+	X(Q4_1, q4_1, 160, 20, 0, 1, 0, 0)                \
+	X(Q5_0, q5_0, 176, 22, 0, 0, 0, 1)                \
+	X(Q5_1, q5_1, 192, 24, 0, 1, 0, 0)                \
+	X(Q8_0, q8_0, 272, 34, 0, 0, LARGE_SIGNED, 1)     \
+	X(Q2_K, q2_k, 84, 0, 1, 1, 0, 0)                  \
+	X(Q3_K, q3_k, 110, 0, 1, 0, 0, 1)                 \
+	X(Q4_K, q4_k, 144, 0, 0, 1, 0, 0)                 \
+	X(Q5_K, q5_k, 176, 0, 0, 1, 0, 0)                 \
+	X(Q6_K, q6_k, 210, 0, 1, 0, 0, 1)                 \
+	X(IQ4_NL, iq4_nl, 144, 18, 0, 0, LARGE_SIGNED, 1) \
+	X(IQ4_XS, iq4_xs, 136, 0, 0, 0, LARGE_SIGNED, 1)
 
 #endif
 #endif
