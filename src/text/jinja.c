@@ -56,6 +56,7 @@ enum baton_status bt_jinja_render(const struct bt_jinja *j, const struct bt_jinj
 	struct bt_jj r = {.tpl = j, .out = out, .now = params->now, .line = 1, .random = 1};
 	struct tm local;
 	size_t start = out->len;
+	r.max_steps = params->steps ? params->steps : BT_LIMIT_TEMPLATE_STEPS;
 	if (out->status) return bt_buf_check(out, err, "the output of a template");
 	bt_arena_init(&r.arena, BT_MEM_TEXT, params->memory ? params->memory : BT_LIMIT_TEMPLATE_MEMORY);
 	if (!r.now) {

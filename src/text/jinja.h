@@ -23,6 +23,7 @@ struct bt_jinja_params {
 	const json_t *vars;   /* object: the variables; order of keys is kept */
 	const struct tm *now; /* the clock of strftime_now; NULL: local time */
 	size_t memory;        /* bytes that the rendering may use; 0: BT_LIMIT_TEMPLATE_MEMORY */
+	uint64_t steps;       /* and its work; 0: BT_LIMIT_TEMPLATE_STEPS */
 };
 
 /* Render into out (appended; initialise it with BT_LIMIT_TEMPLATE_OUTPUT). On failure BATON_ERR_TEMPLATE with the

@@ -211,6 +211,19 @@ static struct bt_jj_val slice(struct bt_jj *r, struct bt_jj_val obj, const struc
 	return obj.type == BT_JJ_TUPLE ? bt_jj_of_tuple(l) : bt_jj_of_list(l);
 }
 
+struct bt_jj_val bt_jj_slice(struct bt_jj *r, struct bt_jj_val obj, const struct bt_jj_slice *s)
+{
+	switch (obj.type) {
+	case BT_JJ_STR:
+	case BT_JJ_LIST:
+	case BT_JJ_TUPLE:
+	case BT_JJ_RANGE: return slice(r, obj, s);
+	case BT_JJ_UNDEFINED: return bt_jj_fail_undefined(r, obj);
+	case BT_JJ_DICT: return bt_jj_fail(r, "TypeError", "unhashable type: 'slice'");
+	default: return bt_jj_fail(r, "TypeError", "'%s' object is not subscriptable", bt_jj_type_name(obj));
+	}
+}
+
 /* obj[key] as Python has it; MISSING for a TypeError or LookupError, which jinja2 takes for "not there". */
 static struct bt_jj_val element(struct bt_jj *r, struct bt_jj_val obj, struct bt_jj_val key)
 {
@@ -226,13 +239,6 @@ static struct bt_jj_val element(struct bt_jj *r, struct bt_jj_val obj, struct bt
 	case BT_JJ_TUPLE:
 	case BT_JJ_RANGE: break;
 	default: return v;
-	}
-	if (key.type == BT_JJ_SLICE) {
-		const struct bt_jj_slice *s = key.slice;
-		bool ints = (s->start.type == BT_JJ_NONE || bt_jj_is_int(s->start)) &&
-		            (s->stop.type == BT_JJ_NONE || bt_jj_is_int(s->stop)) &&
-		            (s->step.type == BT_JJ_NONE || bt_jj_is_int(s->step));
-		return ints ? slice(r, obj, s) : v;
 	}
 	size_t n;
 	if ((key.type != BT_JJ_INT && key.type != BT_JJ_BOOL) || !bt_jj_len(obj, &n)) return v;

@@ -106,7 +106,8 @@ static bool bind(struct bt_jj *r, struct bt_jj_call *c, const struct bt_jj_args 
 	/* What "*" takes: the positional arguments behind the parameters. "**" gets all names: rows have parameters or
 	 * "**", not both. */
 	size_t skip = args->n_pos > p.n ? p.n : args->n_pos;
-	c->rest = (struct bt_jj_args){.v = args->v + skip, .n_pos = args->n_pos - skip, .n = args->n - skip};
+	c->rest = (struct bt_jj_args){.n_pos = args->n_pos - skip, .n = args->n - skip};
+	if (c->rest.n) c->rest.v = args->v + skip;
 	return true;
 }
 

@@ -130,6 +130,7 @@ static struct bt_jj_val eval_getitem(struct bt_jj *r, struct bt_jj_frame *f, con
 	struct bt_jj_val key = bt_jj_eval(r, f, n->b);
 	if (bt_jj_is_fail(key)) return key;
 	r->line = n->line;
+	if (key.type == BT_JJ_SLICE) return bt_jj_slice(r, v, key.slice);
 	return bt_jj_getitem(r, v, key);
 }
 

@@ -181,6 +181,8 @@ static enum bt_jj_flow exec_filter_block(struct bt_jj *r, struct bt_jj_frame *f,
 	if (fl != BT_JJ_NEXT) return fl;
 	text = bt_jj_eval_filters(r, f, n->b, text);
 	bt_jj_scope_leave(f, n->scope);
+	if (!bt_jj_is_fail(text) && text.type != BT_JJ_STR)
+		bt_jj_fail(r, "TypeError", "sequence item 0: expected str instance, %s found", bt_jj_type_name(text));
 	return flow(!bt_jj_is_fail(text) && print_value(r, text));
 }
 

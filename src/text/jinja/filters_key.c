@@ -259,7 +259,7 @@ static struct bt_jj_list *copy_of(struct bt_jj *r, struct bt_jj_val v)
 	return out;
 }
 
-/* The key that |sort compares: a list with one value per attribute. */
+/* What |sort compares: lists with one value per attribute, so that equal values need no order. */
 static struct bt_jj_list *sort_keys(struct bt_jj *r, const struct bt_jj_list *l, struct bt_jj_val attribute, bool fold)
 {
 	struct getter g[8];
@@ -280,7 +280,6 @@ static struct bt_jj_list *sort_keys(struct bt_jj *r, const struct bt_jj_list *l,
 	} else if (!getter(r, &g[n++], attribute, fold, bt_jj_missing())) {
 		return NULL;
 	}
-	if (n == 1) return all_keys(r, l, g);
 	struct bt_jj_list *keys = bt_jj_list_new(r, l->n);
 	for (size_t i = 0; keys && i < l->n; i++) {
 		struct bt_jj_list *k = bt_jj_list_new(r, n);

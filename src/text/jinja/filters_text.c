@@ -208,9 +208,12 @@ struct bt_jj_val bt_jj_filter_wordcount(struct bt_jj *r, struct bt_jj_call *c)
 
 struct bt_jj_val bt_jj_filter_wordwrap(struct bt_jj *r, struct bt_jj_call *c)
 {
-	struct bt_jj_val s = text_of(r, c), glue = c->arg[2];
+	struct bt_jj_val s = c->self, glue = c->arg[2];
 	int64_t width;
-	if (bt_jj_is_fail(s) || !bt_jj_arg_index(r, c->arg[0], 79, &width)) return bt_jj_failed();
+	if (s.type == BT_JJ_UNDEFINED) return bt_jj_fail_undefined(r, s);
+	if (s.type != BT_JJ_STR)
+		return bt_jj_fail(r, "AttributeError", "'%s' object has no attribute 'splitlines'", bt_jj_type_name(s));
+	if (!bt_jj_arg_index(r, c->arg[0], 79, &width)) return bt_jj_failed();
 	if (glue.type == BT_JJ_MISSING || glue.type == BT_JJ_NONE) glue = bt_jj_text_ref(r, "\n", 1);
 	if (glue.type != BT_JJ_STR)
 		return bt_jj_fail(r, "TypeError", "wrapstring must be str, not %s", bt_jj_type_name(glue));

@@ -70,8 +70,8 @@ void *bt_jj_alloc_array(struct bt_jj *r, size_t n, size_t size)
 bool bt_jj_charge(struct bt_jj *r, size_t steps)
 {
 	r->steps += steps;
-	if (r->steps <= BT_LIMIT_TEMPLATE_STEPS) return !r->err.status;
-	bt_jj_fail_limit(r, "the template runs for more than %u steps", BT_LIMIT_TEMPLATE_STEPS);
+	if (r->steps <= r->max_steps) return !r->err.status;
+	bt_jj_fail_limit(r, "the template runs for more than %llu steps", (unsigned long long)r->max_steps);
 	return false;
 }
 

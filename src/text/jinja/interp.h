@@ -30,7 +30,7 @@ struct bt_jj {
 	const struct tm *now;        /* never NULL */
 	struct bt_jj_dict *globals;  /* the caller's variables */
 	struct bt_jj_dict *exported; /* names assigned at the top level of the template so far */
-	uint64_t steps;
+	uint64_t steps, max_steps;
 	unsigned depth; /* nested calls of the interpreter's own functions */
 	unsigned calls; /* nested calls of macros, blocks and recursive loops */
 	int line;
@@ -139,6 +139,8 @@ struct bt_jj_val bt_jj_round(struct bt_jj *r, struct bt_jj_val v, int64_t digits
 /* access.c: attributes and elements, through the sandbox */
 struct bt_jj_val bt_jj_getattr(struct bt_jj *r, struct bt_jj_val obj, const struct bt_jj_str *name);
 struct bt_jj_val bt_jj_getitem(struct bt_jj *r, struct bt_jj_val obj, struct bt_jj_val key);
+/* obj[start:stop:step], which jinja2 leaves to Python, errors included */
+struct bt_jj_val bt_jj_slice(struct bt_jj *r, struct bt_jj_val obj, const struct bt_jj_slice *s);
 /* The attribute alone, no element: MISSING when there is none. */
 struct bt_jj_val bt_jj_attribute(struct bt_jj *r, struct bt_jj_val obj, const struct bt_jj_str *name);
 
