@@ -14,15 +14,15 @@ static void require(bool what)
 }
 
 static const char usual[] = "{\"messages\": [{\"role\": \"system\", \"content\": \"S\"}, {\"role\": \"user\", "
-                            "\"content\": [{\"type\": \"text\", \"text\": "
+			    "\"content\": [{\"type\": \"text\", \"text\": "
 			    "\"\\u00e9\\ud83d\\ude00\"}]}, {\"role\": \"assistant\", \"content\": null, "
-                            "\"tool_calls\": [{\"function\": {\"name\": \"f\", "
+			    "\"tool_calls\": [{\"function\": {\"name\": \"f\", "
 			    "\"arguments\": {\"a\": 1, \"b\": [1.5, true, null]}}}]}], \"tools\": [{\"type\": "
-                            "\"function\", \"function\": {\"name\": \"f\", "
+			    "\"function\", \"function\": {\"name\": \"f\", "
 			    "\"parameters\": {\"properties\": {\"a\": {\"type\": \"integer\"}}}}}], \"documents\": "
-                            "null, \"add_generation_prompt\": true, "
+			    "null, \"add_generation_prompt\": true, "
 			    "\"bos_token\": \"<s>\", \"eos_token\": \"</s>\", \"n\": -7, \"f\": 2.5, \"s\": \"a,b c\", "
-                            "\"big\": 9223372036854775807}";
+			    "\"big\": 9223372036854775807}";
 
 static enum baton_status render(const struct bt_jinja *j, const json_t *vars, struct bt_buf *out,
                                 struct baton_error *err)

@@ -21,6 +21,8 @@ struct bt_jj_val bt_jj_fail(struct bt_jj *r, const char *kind, const char *fmt, 
 	vsnprintf(text, sizeof text - 64, fmt, ap);
 	va_end(ap);
 	cut(text);
+	for (char *p = text; *p; p++)
+		if ((unsigned char)*p < ' ') *p = ' '; /* one line, whatever the template's words are */
 	bt_fail(&r->err, BATON_ERR_TEMPLATE, "%s (%s, template line %d)", text, kind, r->line);
 	return bt_jj_failed();
 }

@@ -48,21 +48,34 @@ static int shown(const struct bt_jj_str *s)
 	return (int)(s->len < NAME_MAX_SHOWN ? s->len : NAME_MAX_SHOWN);
 }
 
+/* Python names the module of what is not built in. */
+static const char *module_of(struct bt_jj_val v)
+{
+	switch (v.type) {
+	case BT_JJ_MACRO:
+	case BT_JJ_LOOP: return "jinja2.runtime.";
+	case BT_JJ_CYCLER:
+	case BT_JJ_JOINER: return "jinja2.utils.";
+	case BT_JJ_STR: return v.markup ? "markupsafe." : "";
+	default: return "";
+	}
+}
+
 struct bt_jj_val bt_jj_fail_undefined(struct bt_jj *r, struct bt_jj_val v)
 {
 	const struct bt_jj_undef *u = v.undef;
 	if (u->hint) return bt_jj_fail(r, "UndefinedError", "%.*s", shown(u->hint), u->hint->s);
+	struct bt_jj_val name = bt_jj_repr(r, u->name);
+	if (bt_jj_is_fail(name)) return name;
+	int len = shown(name.s);
+	const char *s = name.s->s, *type = bt_jj_type_name(u->obj), *tail = " object";
 	if (u->security)
-		return bt_jj_fail(r, "SecurityError", "access to attribute '%.*s' of '%s' object is unsafe.",
-		                  shown(u->name.s), u->name.s->s, bt_jj_type_name(u->obj));
-	if (u->obj.type == BT_JJ_MISSING)
-		return bt_jj_fail(r, "UndefinedError", "'%.*s' is undefined", shown(u->name.s), u->name.s->s);
-	const char *type = bt_jj_type_name(u->obj), *tail = " object";
+		return bt_jj_fail(r, "SecurityError", "access to attribute %.*s of '%s' object is unsafe.", len, s,
+		                  type);
+	if (u->obj.type == BT_JJ_MISSING) return bt_jj_fail(r, "UndefinedError", "%.*s is undefined", len, s);
 	if (u->obj.type == BT_JJ_NONE) type = "None", tail = "";
+	const char *module = module_of(u->obj);
 	if (u->name.type == BT_JJ_STR)
-		return bt_jj_fail(r, "UndefinedError", "'%s%s' has no attribute '%.*s'", type, tail, shown(u->name.s),
-		                  u->name.s->s);
-	struct bt_jj_val key = bt_jj_repr(r, u->name);
-	if (bt_jj_is_fail(key)) return key;
-	return bt_jj_fail(r, "UndefinedError", "%s%s has no element %.*s", type, tail, shown(key.s), key.s->s);
+		return bt_jj_fail(r, "UndefinedError", "'%s%s%s' has no attribute %.*s", module, type, tail, len, s);
+	return bt_jj_fail(r, "UndefinedError", "%s%s%s has no element %.*s", module, type, tail, len, s);
 }

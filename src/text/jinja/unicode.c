@@ -57,8 +57,13 @@ size_t bt_jj_utf8_put(uint32_t cp, char *out)
 
 size_t bt_jj_utf8_count(const char *s, size_t len)
 {
-	size_t n = 0;
-	for (size_t i = 0; i < len; i++) n += ((unsigned char)s[i] & 0xC0) != 0x80;
+	size_t n = len, i = 0;
+	for (; i + 8 <= len; i += 8) { /* take off continuation bytes, 10xxxxxx, eight at a time */
+		uint64_t w;
+		memcpy(&w, s + i, 8);
+		n -= (size_t)__builtin_popcountll(w >> 7 & ~(w >> 6) & 0x0101010101010101u);
+	}
+	for (; i < len; i++) n -= ((unsigned char)s[i] & 0xC0) == 0x80;
 	return n;
 }
 
