@@ -193,7 +193,7 @@ BATON_API enum baton_status baton_seq_copy(struct baton_session *session, uint32
 
 struct baton_session_info {
 	uint32_t n_ctx, n_batch, n_ubatch, n_seq, n_threads;
-	const char *device;      /* "CPU" */
+	const char *device;      /* "CPU"; both strings live as long as the session */
 	const char *description; /* "AMD EPYC (avx512vnni)" */
 	uint64_t kv_bytes;       /* reserved for the KV cache; touched only as it fills */
 	uint64_t scratch_bytes;  /* working memory */

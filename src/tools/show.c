@@ -68,7 +68,12 @@ static enum baton_status measure(struct bt_show *s, const struct bt_opts *o, str
 	params.type_v = s->type_v = bt_opt_str(o, BT_OPT_CACHE_TYPE_V);
 	enum baton_status status = baton_model_open(bt_gguf_path(s->g), NULL, &model, err);
 	if (!status) status = baton_session_open(model, &params, &session, err);
-	if (!status) baton_session_get_info(session, &s->session);
+	if (!status) {
+		baton_session_get_info(session, &s->session);
+		snprintf(s->device, sizeof s->device, "%s", s->session.device);
+		s->session.device = s->device;
+		s->session.description = NULL;
+	}
 	baton_session_close(&session);
 	baton_model_close(&model);
 	return status;

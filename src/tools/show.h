@@ -21,6 +21,7 @@ struct bt_show {
 	struct bt_show_type types[BT_TYPE_COUNT], all;
 	/* What running it takes, when memory_error.status is BATON_OK. */
 	struct baton_session_info session;
+	char device[32];             /* session.device, which the closed session no longer holds */
 	const char *type_k, *type_v; /* of the KV cache */
 	struct baton_error memory_error;
 };

@@ -16,6 +16,7 @@ int main(int argc, char **argv)
 	size_t n;
 	if (argc < 3 || bt_opts_parse(&o, &bench, argc - 1, argv + 1, &err) || bt_bench_grid(&o, &cases, &n, &err)) {
 		fprintf(stderr, "%s\n", err.text);
+		if (argc >= 3) bt_opts_free(&o);
 		return 2;
 	}
 	bt_bench_print_begin(&out, argv[1], stdout, cases, n);
