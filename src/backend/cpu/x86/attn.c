@@ -54,8 +54,8 @@ static void to_float(const struct bt_type *type, const uint8_t *src, size_t d, f
 			uint16_t h;
 			memcpy(&h, src, 2);
 			__m256 scale = _mm256_set1_ps(_cvtsh_ss(h));
-			UNROLL for (size_t j = 0; j < 32; j += 8)
-			{
+			UNROLL
+			for (size_t j = 0; j < 32; j += 8) {
 				__m128i q = _mm_loadl_epi64((const __m128i *)(src + 2 + j));
 				__m256 f = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q));
 				_mm256_storeu_ps(dst + i + j, _mm256_mul_ps(f, scale));
@@ -70,21 +70,22 @@ static void to_float(const struct bt_type *type, const uint8_t *src, size_t d, f
 INLINE void transpose8(const float *in, size_t in_stride, float *out, size_t out_stride)
 {
 	__m256 r[8], t[8];
-	UNROLL for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(in + (size_t)i * in_stride);
-	UNROLL for (int i = 0; i < 8; i += 2)
-	{
+	UNROLL
+	for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(in + (size_t)i * in_stride);
+	UNROLL
+	for (int i = 0; i < 8; i += 2) {
 		t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
 		t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
 	}
-	UNROLL for (int i = 0; i < 8; i += 4)
-	{
+	UNROLL
+	for (int i = 0; i < 8; i += 4) {
 		r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
 		r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xEE);
 		r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
 		r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xEE);
 	}
-	UNROLL for (int i = 0; i < 4; i++)
-	{
+	UNROLL
+	for (int i = 0; i < 4; i++) {
 		_mm256_storeu_ps(out + (size_t)i * out_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
 		_mm256_storeu_ps(out + (size_t)(i + 4) * out_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
 	}
@@ -123,50 +124,61 @@ INLINE vf broadcast(const float *p)
 INLINE void scores(int n, const float *q, size_t d_k, const float *kt, float *s)
 {
 	vf acc[TOGETHER][VECTORS];
-	UNROLL for (int r = 0; r < n; r++) UNROLL for (int v = 0; v < VECTORS; v++) acc[r][v] = VF(setzero_ps)();
+	UNROLL
+	for (int r = 0; r < n; r++) UNROLL
+	for (int v = 0; v < VECTORS; v++) acc[r][v] = VF(setzero_ps)();
 	for (size_t d = 0; d < d_k; d++, kt += BT_KV_PAGE, q++) {
 		vf k[VECTORS];
-		UNROLL for (int v = 0; v < VECTORS; v++) k[v] = VF(loadu_ps)(kt + v * WIDTH);
-		UNROLL for (int r = 0; r < n; r++)
-		{
+		UNROLL
+		for (int v = 0; v < VECTORS; v++) k[v] = VF(loadu_ps)(kt + v * WIDTH);
+		UNROLL
+		for (int r = 0; r < n; r++) {
 			vf x = broadcast(q + (size_t)r * d_k);
-			UNROLL for (int v = 0; v < VECTORS; v++) acc[r][v] = VF(fmadd_ps)(x, k[v], acc[r][v]);
+			UNROLL
+			for (int v = 0; v < VECTORS; v++) acc[r][v] = VF(fmadd_ps)(x, k[v], acc[r][v]);
 		}
 	}
-	UNROLL for (int r = 0; r < n; r++) UNROLL for (int v = 0; v < VECTORS; v++)
-		VF(storeu_ps)(s + r * (int)BT_KV_PAGE + v * WIDTH, acc[r][v]);
+	UNROLL
+	for (int r = 0; r < n; r++) UNROLL
+	for (int v = 0; v < VECTORS; v++) VF(storeu_ps)(s + r * (int)BT_KV_PAGE + v * WIDTH, acc[r][v]);
 }
 
 /* acc[r][.. CHUNK) += p[r][i] v[i] for n rows and keys first <= i < end; width: of acc and v from here on */
 INLINE void values(int n, const float *p, const float *v, size_t dv, size_t first, size_t end, float *acc)
 {
 	vf sum[TOGETHER][VECTORS];
-	UNROLL for (int r = 0; r < n; r++) UNROLL for (int j = 0; j < VECTORS; j++)
-		sum[r][j] = VF(loadu_ps)(acc + (size_t)r * dv + (size_t)(j * WIDTH));
+	UNROLL
+	for (int r = 0; r < n; r++) UNROLL
+	for (int j = 0; j < VECTORS; j++) sum[r][j] = VF(loadu_ps)(acc + (size_t)r * dv + (size_t)(j * WIDTH));
 	for (size_t i = first; i < end; i++) {
 		vf x[VECTORS];
-		UNROLL for (int j = 0; j < VECTORS; j++) x[j] = VF(loadu_ps)(v + i * dv + (size_t)(j * WIDTH));
-		UNROLL for (int r = 0; r < n; r++)
-		{
+		UNROLL
+		for (int j = 0; j < VECTORS; j++) x[j] = VF(loadu_ps)(v + i * dv + (size_t)(j * WIDTH));
+		UNROLL
+		for (int r = 0; r < n; r++) {
 			vf w = broadcast(p + (size_t)r * BT_KV_PAGE + i);
-			UNROLL for (int j = 0; j < VECTORS; j++) sum[r][j] = VF(fmadd_ps)(w, x[j], sum[r][j]);
+			UNROLL
+			for (int j = 0; j < VECTORS; j++) sum[r][j] = VF(fmadd_ps)(w, x[j], sum[r][j]);
 		}
 	}
-	UNROLL for (int r = 0; r < n; r++) UNROLL for (int j = 0; j < VECTORS; j++)
-		VF(storeu_ps)(acc + (size_t)r * dv + (size_t)(j * WIDTH), sum[r][j]);
+	UNROLL
+	for (int r = 0; r < n; r++) UNROLL
+	for (int j = 0; j < VECTORS; j++) VF(storeu_ps)(acc + (size_t)r * dv + (size_t)(j * WIDTH), sum[r][j]);
 }
 
 /* The same for the last part of the width, one vector of 16 or 8. */
 INLINE void values_rest(int n, const float *p, const float *v, size_t dv, size_t first, size_t end, float *acc)
 {
 	vf sum[TOGETHER];
-	UNROLL for (int r = 0; r < n; r++) sum[r] = VF(loadu_ps)(acc + (size_t)r * dv);
+	UNROLL
+	for (int r = 0; r < n; r++) sum[r] = VF(loadu_ps)(acc + (size_t)r * dv);
 	for (size_t i = first; i < end; i++) {
 		vf x = VF(loadu_ps)(v + i * dv);
-		UNROLL for (int r = 0; r < n; r++)
-			sum[r] = VF(fmadd_ps)(broadcast(p + (size_t)r * BT_KV_PAGE + i), x, sum[r]);
+		UNROLL
+		for (int r = 0; r < n; r++) sum[r] = VF(fmadd_ps)(broadcast(p + (size_t)r * BT_KV_PAGE + i), x, sum[r]);
 	}
-	UNROLL for (int r = 0; r < n; r++) VF(storeu_ps)(acc + (size_t)r * dv, sum[r]);
+	UNROLL
+	for (int r = 0; r < n; r++) VF(storeu_ps)(acc + (size_t)r * dv, sum[r]);
 }
 
 INLINE void values_wide(int n, const float *p, const float *v, size_t dv, size_t first, size_t end, float *acc)
@@ -211,10 +223,12 @@ static void soften(struct tile *t, size_t r, size_t first, size_t end)
 	for (size_t i = 0; i < first; i++) s[i] = -INFINITY;
 	for (size_t i = end; i < BT_KV_PAGE; i++) s[i] = -INFINITY;
 	vf m = VF(set1_ps)(*max);
-	UNROLL for (size_t i = 0; i < BT_KV_PAGE; i += WIDTH) m = VF(max_ps)(VF(loadu_ps)(s + i), m);
+	UNROLL
+	for (size_t i = 0; i < BT_KV_PAGE; i += WIDTH) m = VF(max_ps)(VF(loadu_ps)(s + i), m);
 	float lane[WIDTH], largest = *max;
 	VF(storeu_ps)(lane, m);
-	UNROLL for (int l = 0; l < WIDTH; l++) largest = lane[l] > largest ? lane[l] : largest;
+	UNROLL
+	for (int l = 0; l < WIDTH; l++) largest = lane[l] > largest ? lane[l] : largest;
 	if (largest > *max) {
 		float c = bt_expf(*max - largest);
 		t->split.sum[r] *= c;
@@ -224,8 +238,8 @@ static void soften(struct tile *t, size_t r, size_t first, size_t end)
 	}
 	m = VF(set1_ps)(largest);
 	struct lanes sum = lanes_zero();
-	UNROLL for (size_t i = 0; i < BT_KV_PAGE; i += WIDTH)
-	{
+	UNROLL
+	for (size_t i = 0; i < BT_KV_PAGE; i += WIDTH) {
 		vf p = vector_exp(VF(sub_ps)(VF(loadu_ps)(s + i), m));
 		VF(storeu_ps)(s + i, p);
 		sum.v[i / WIDTH % PARTS] = VF(add_ps)(sum.v[i / WIDTH % PARTS], p);

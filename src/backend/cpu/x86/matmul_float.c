@@ -52,19 +52,21 @@ INLINE void dot_rows(load_fn load, size_t bytes, int n, const uint8_t *w, size_t
                      float *y)
 {
 	struct lanes acc[8];
-	UNROLL for (int r = 0; r < n; r++) acc[r] = lanes_zero();
+	UNROLL
+	for (int r = 0; r < n; r++) acc[r] = lanes_zero();
 	for (size_t i = 0; i < k; i += 16) {
-		UNROLL for (int h = 0; h < PARTS; h++)
-		{
+		UNROLL
+		for (int h = 0; h < PARTS; h++) {
 			vf xi = VF(loadu_ps)(x + i + WIDTH * h);
-			UNROLL for (int r = 0; r < n; r++)
-			{
+			UNROLL
+			for (int r = 0; r < n; r++) {
 				const uint8_t *p = w + (size_t)r * row_bytes + (i + (size_t)(WIDTH * h)) * bytes;
 				acc[r].v[h] = VF(fmadd_ps)(load(p), xi, acc[r].v[h]);
 			}
 		}
 	}
-	UNROLL for (int r = 0; r < n; r++) y[r] = tree16(acc[r]);
+	UNROLL
+	for (int r = 0; r < n; r++) y[r] = tree16(acc[r]);
 }
 
 INLINE void one_token(load_fn load, size_t bytes, const struct bt_cpu_matmul *m, size_t row0, size_t row1)
@@ -82,22 +84,27 @@ INLINE void one_token(load_fn load, size_t bytes, const struct bt_cpu_matmul *m,
 INLINE void tile(int R, int T, const float *w, size_t w_stride, const float *const *x, size_t k, float *const *y)
 {
 	struct lanes acc[TILE_ROWS][TILE_TOKENS];
-	UNROLL for (int r = 0; r < R; r++) UNROLL for (int t = 0; t < T; t++) acc[r][t] = lanes_zero();
+	UNROLL
+	for (int r = 0; r < R; r++) UNROLL
+	for (int t = 0; t < T; t++) acc[r][t] = lanes_zero();
 	for (size_t i = 0; i < k; i += 16) {
-		UNROLL for (int h = 0; h < PARTS; h++)
-		{
+		UNROLL
+		for (int h = 0; h < PARTS; h++) {
 			vf wr[TILE_ROWS];
 			size_t at = i + (size_t)(WIDTH * h);
-			UNROLL for (int r = 0; r < R; r++) wr[r] = VF(loadu_ps)(w + (size_t)r * w_stride + at);
-			UNROLL for (int t = 0; t < T; t++)
-			{
+			UNROLL
+			for (int r = 0; r < R; r++) wr[r] = VF(loadu_ps)(w + (size_t)r * w_stride + at);
+			UNROLL
+			for (int t = 0; t < T; t++) {
 				vf xt = VF(loadu_ps)(x[t] + at);
-				UNROLL for (int r = 0; r < R; r++) acc[r][t].v[h] = VF(fmadd_ps)(wr[r], xt,
-				                                                                 acc[r][t].v[h]);
+				UNROLL
+				for (int r = 0; r < R; r++) acc[r][t].v[h] = VF(fmadd_ps)(wr[r], xt, acc[r][t].v[h]);
 			}
 		}
 	}
-	UNROLL for (int t = 0; t < T; t++) UNROLL for (int r = 0; r < R; r++) y[t][r] = tree16(acc[r][t]);
+	UNROLL
+	for (int t = 0; t < T; t++) UNROLL
+	for (int r = 0; r < R; r++) y[t][r] = tree16(acc[r][t]);
 }
 
 static void tile_whole(const float *w, size_t w_stride, const float *const *x, size_t k, float *const *y)

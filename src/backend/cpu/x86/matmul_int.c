@@ -93,20 +93,20 @@ static void store_words(const __m256i word[8], size_t tokens, size_t blocks, con
                         size_t record, uint8_t *tile)
 {
 	__m256i a[8], b[8];
-	UNROLL for (int i = 0; i < 8; i += 2)
-	{
+	UNROLL
+	for (int i = 0; i < 8; i += 2) {
 		a[i] = _mm256_unpacklo_epi32(word[i], word[i + 1]);
 		a[i + 1] = _mm256_unpackhi_epi32(word[i], word[i + 1]);
 	}
-	UNROLL for (int i = 0; i < 8; i += 4)
-	{
+	UNROLL
+	for (int i = 0; i < 8; i += 4) {
 		b[i] = _mm256_unpacklo_epi64(a[i], a[i + 2]);
 		b[i + 1] = _mm256_unpackhi_epi64(a[i], a[i + 2]);
 		b[i + 2] = _mm256_unpacklo_epi64(a[i + 1], a[i + 3]);
 		b[i + 3] = _mm256_unpackhi_epi64(a[i + 1], a[i + 3]);
 	}
-	UNROLL for (int i = 0; i < 4; i++)
-	{
+	UNROLL
+	for (int i = 0; i < 4; i++) {
 		a[i] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x20);
 		a[i + 4] = _mm256_permute2x128_si256(b[i], b[i + 4], 0x31);
 	}

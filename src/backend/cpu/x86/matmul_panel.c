@@ -36,12 +36,15 @@ INLINE void store_panel(const struct eight e[8], bool two, bool has_min, size_t 
 	size_t n = n_blocks - 8 * group < 8 ? n_blocks - 8 * group : 8;
 	for (size_t b = 0; b < n; b++) {
 		at[b] = panel + (start[b] + group) * record;
-		UNROLL for (int i = 0; i < 8; i++) in[i] = e[i].q[b];
+		UNROLL
+		for (int i = 0; i < 8; i++) in[i] = e[i].q[b];
 		transpose(in, out);
-		UNROLL for (int i = 0; i < 8; i++) VI_STORE(at[b] + 4 * PANEL * i, out[i]);
+		UNROLL
+		for (int i = 0; i < 8; i++) VI_STORE(at[b] + 4 * PANEL * i, out[i]);
 	}
 	for (size_t f = 0; f < groups * (has_min ? 2 : 1); f++) {
-		UNROLL for (int i = 0; i < 8; i++) in[i] = VF_BITS(f < groups ? e[i].scale[f] : e[i].min[f - groups]);
+		UNROLL
+		for (int i = 0; i < 8; i++) in[i] = VF_BITS(f < groups ? e[i].scale[f] : e[i].min[f - groups]);
 		transpose(in, out);
 		for (size_t b = 0; b < n; b++) VI_STORE(at[b] + 4 * PANEL * (8 + f), out[b]);
 	}

@@ -26,8 +26,8 @@ INLINE void quads_18(const uint8_t *p, size_t n, struct sixteen *out)
 	const vi scales = _mm512_set_epi16(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 59,
 	                                   50, 41, 32, 27, 18, 9, 0);
 	vi a[4];
-	UNROLL for (size_t q = 0; q < 4; q++)
-	{
+	UNROLL
+	for (size_t q = 0; q < 4; q++) {
 		a[q] = VI_ZERO();
 		out->quad[q] = VI_ZERO();
 		if (q >= n) continue;
@@ -50,8 +50,8 @@ INLINE void quads_q4_1(const uint8_t *p, size_t n, struct sixteen *out)
 	const vi order = _mm512_setr_epi32(1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14, 28, 29, 30, 31);
 	const vi firsts = _mm512_setr_epi32(0, 5, 10, 15, 16, 21, 26, 31, 0, 5, 10, 15, 16, 21, 26, 31);
 	vi a[4];
-	UNROLL for (size_t q = 0; q < 4; q++)
-	{
+	UNROLL
+	for (size_t q = 0; q < 4; q++) {
 		a[q] = VI_ZERO();
 		out->quad[q] = VI_ZERO();
 		if (q >= n) continue;
@@ -93,8 +93,8 @@ INLINE __m256 sixteen_blocks(quads_fn load, bool has_min, bool levels, const uin
 	struct sixteen e;
 	vi d[4], table = iq4_levels();
 	load(p, (n + 3) / 4, &e);
-	UNROLL for (size_t q = 0; q < 4; q++)
-	{
+	UNROLL
+	for (size_t q = 0; q < 4; q++) {
 		vi low = VI_AND(e.quad[q], bytes(15)), high = VI_AND(SRL(e.quad[q], 4), bytes(15));
 		if (levels) {
 			low = _mm512_shuffle_epi8(table, low);

@@ -19,35 +19,70 @@ INLINE vf broadcast_float(const uint8_t *p)
 	return VF(set1_ps)(x);
 }
 
+/* Have x in a register here: gcc would put the sums off until all products are made, and spill these. */
+#define PIN(x) __asm__("" : "+v"(x))
+
+#if !defined __AVX512VNNI__
+/* isum[t] += n <= 4 steps of 4 values from panel step `first`, whose products' sums fit 16 bits */
+INLINE void add_few_steps(const uint8_t *q, const uint8_t *x, int first, int n, int T, bool is_signed, vi *isum)
+{
+	const vi ones = VI(set1_epi16)(1);
+	vi w[4], u[4];
+	UNROLL
+	for (int i = 0; i < n; i++) {
+		w[i] = VI_LOAD(q + 4 * PANEL * (first + i));
+		u[i] = is_signed ? VI(abs_epi8)(w[i]) : w[i];
+	}
+	UNROLL
+	for (int t = 0; t < T; t++) {
+		vi s = VI_ZERO();
+		UNROLL
+		for (int i = 0; i < n; i++) {
+			vi xt = broadcast4(x + 32 * t + 4 * (first + i));
+			vi p = VI(maddubs_epi16)(u[i], is_signed ? move_sign(xt, w[i]) : xt);
+			s = i ? VI(add_epi16)(s, p) : p;
+		}
+		isum[t] = VI(add_epi32)(isum[t], VI(madd_epi16)(s, ones));
+		PIN(isum[t]);
+	}
+}
+
+/* The same for all 8 steps of a block: more weights than registers, so tokens' sums stay there instead. */
+INLINE void add_eight_steps(const uint8_t *q, const uint8_t *x, int T, vi *isum)
+{
+	const vi ones = VI(set1_epi16)(1);
+	vi s[TILE_MAX];
+	UNROLL
+	for (int i = 0; i < 8; i++) {
+		vi w = VI_LOAD(q + 4 * PANEL * i);
+		UNROLL
+		for (int t = 0; t < T; t++) {
+			vi p = VI(maddubs_epi16)(w, broadcast4(x + 32 * t + 4 * i));
+			s[t] = i ? VI(add_epi16)(s[t], p) : p;
+			PIN(s[t]);
+		}
+	}
+	UNROLL
+	for (int t = 0; t < T; t++) isum[t] = VI(add_epi32)(isum[t], VI(madd_epi16)(s[t], ones));
+}
+#endif
+
 /* isum[t] += n steps of 4 values from panel step `first`; without VNNI through 16 bits, `steps` at a time (0: signed) */
 INLINE void add_steps(const uint8_t *q, const uint8_t *x, int first, int n, int T, int steps, vi *isum)
 {
 #if defined __AVX512VNNI__
 	(void)steps;
-	UNROLL for (int j = first; j < first + n; j++)
-	{
+	UNROLL
+	for (int j = first; j < first + n; j++) {
 		vi w = VI_LOAD(q + 4 * PANEL * j);
-		UNROLL for (int t = 0; t < T; t++)
-			isum[t] = VI(dpbusd_epi32)(isum[t], w, broadcast4(x + 32 * t + 4 * j));
+		UNROLL
+		for (int t = 0; t < T; t++) isum[t] = VI(dpbusd_epi32)(isum[t], w, broadcast4(x + 32 * t + 4 * j));
 	}
 #else
-	const vi ones = VI(set1_epi16)(1);
 	int together = steps < 1 ? 1 : steps < n ? steps : n;
-	UNROLL for (int j = first; j < first + n; j += together)
-	{
-		vi s[TILE_MAX];
-		UNROLL for (int i = j; i < j + together; i++)
-		{
-			vi w = VI_LOAD(q + 4 * PANEL * i), u = steps ? w : VI(abs_epi8)(w);
-			UNROLL for (int t = 0; t < T; t++)
-			{
-				vi xt = broadcast4(x + 32 * t + 4 * i);
-				vi p = VI(maddubs_epi16)(u, steps ? xt : move_sign(xt, w));
-				s[t] = i == j ? p : VI(add_epi16)(s[t], p);
-			}
-		}
-		UNROLL for (int t = 0; t < T; t++) isum[t] = VI(add_epi32)(isum[t], VI(madd_epi16)(s[t], ones));
-	}
+	if (together < 8) UNROLL
+	for (int j = first; j < first + n; j += together) add_few_steps(q, x, j, together, T, steps == 0, isum);
+	else add_eight_steps(q, x, T, isum);
 #endif
 }
 
@@ -81,35 +116,41 @@ INLINE void tile(int T, int groups, bool has_min, bool has_offset, int steps, co
 	vf lanes[8][TILE_MAX];
 	for (size_t lane = 0; lane < 8; lane++) {
 		vf acc[TILE_MAX];
-		UNROLL for (int t = 0; t < T; t++) acc[t] = VF(setzero_ps)();
+		UNROLL
+		for (int t = 0; t < T; t++) acc[t] = VF(setzero_ps)();
 		for (size_t n = lane_count(n_blocks, lane); n > 0; n--, panel += record, x += x_record) {
 			const uint8_t *factors = panel + 32 * PANEL, *d = x + 32 * T;
 			const uint8_t *sums = d + (groups == 2 ? 8 : 4) * T;
 			vf term[TILE_MAX];
-			UNROLL for (int g = 0; g < groups; g++)
-			{
+			UNROLL
+			for (int g = 0; g < groups; g++) {
 				vi isum[TILE_MAX];
-				UNROLL for (int t = 0; t < T; t++)
+				UNROLL
+				for (int t = 0; t < T; t++)
 					isum[t] = has_offset ? VI(sll_epi32)(broadcast4(sums + 4 * (T * g + t)), count)
-				                             : VI_ZERO();
+					                     : VI_ZERO();
 				add_steps(panel, x, 8 / groups * g, 8 / groups, T, steps, isum);
 				vf scale = VF(loadu_ps)((const float *)(factors + 4 * PANEL * g));
-				UNROLL for (int t = 0; t < T; t++)
-				{
+				UNROLL
+				for (int t = 0; t < T; t++) {
 					vf f = VF(cvtepi32_ps)(isum[t]);
 					term[t] = g ? VF(fmadd_ps)(scale, f, term[t]) : VF(mul_ps)(scale, f);
 				}
 			}
-			UNROLL for (int g = 0; g < groups && has_min; g++)
-			{
+			UNROLL
+			for (int g = 0; g < groups && has_min; g++) {
 				vf min = VF(loadu_ps)((const float *)(factors + 4 * PANEL * (groups + g)));
-				UNROLL for (int t = 0; t < T; t++) term[t] = VF(
-					fnmadd_ps)(min, VF(cvtepi32_ps)(broadcast4(sums + 4 * (T * g + t))), term[t]);
+				UNROLL
+				for (int t = 0; t < T; t++)
+					term[t] = VF(fnmadd_ps)(min,
+					                        VF(cvtepi32_ps)(broadcast4(sums + 4 * (T * g + t))),
+					                        term[t]);
 			}
-			UNROLL for (int t = 0; t < T; t++)
-				acc[t] = VF(fmadd_ps)(broadcast_float(d + 4 * t), term[t], acc[t]);
+			UNROLL
+			for (int t = 0; t < T; t++) acc[t] = VF(fmadd_ps)(broadcast_float(d + 4 * t), term[t], acc[t]);
 		}
-		UNROLL for (int t = 0; t < T; t++) lanes[lane][t] = acc[t];
+		UNROLL
+		for (int t = 0; t < T; t++) lanes[lane][t] = acc[t];
 	}
 	store_tile(lanes, T, n_rows, y);
 }

@@ -18,8 +18,8 @@ INLINE vf terms(const struct eight *e, struct vector_kind k, const struct vector
 {
 	const size_t at = STEP_BLOCKS * step;
 	vi d[8], low, high;
-	UNROLL for (int b = 0; b < 8; b++)
-	{
+	UNROLL
+	for (int b = 0; b < 8; b++) {
 		vi xb = VI_LOAD(x->q + 32 * at + (size_t)(32 * ROWS * b));
 		d[b] = k.is_signed ? dot_signed(e->q[b], xb) : dot_unsigned(e->q[b], xb);
 	}

@@ -32,7 +32,8 @@ INLINE __m256i to_bytes(const float *x, float scale)
 	return _mm256_max_epi8(_mm256_set_m128i(b, a), lowest);
 #else
 	__m256i i[4];
-	UNROLL for (int j = 0; j < 4; j++) i[j] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * j), s));
+	UNROLL
+	for (int j = 0; j < 4; j++) i[j] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * j), s));
 	__m256i a = _mm256_packs_epi32(i[0], i[1]), b = _mm256_packs_epi32(i[2], i[3]);
 	/* packs works within 128-bit lanes: bring groups of 4 bytes back into order */
 	__m256i q = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
@@ -44,7 +45,8 @@ void LEVEL_NAME(quantize_row)(const float *x, size_t k, int8_t *q, float *d, int
 {
 	for (size_t b = 0; b < k / 32; b++, x += 32, q += 32, sum += 2) {
 		vi m = magnitude(VF(loadu_ps)(x));
-		UNROLL for (int i = WIDTH; i < 32; i += WIDTH) m = VI(max_epu32)(m, magnitude(VF(loadu_ps)(x + i)));
+		UNROLL
+		for (int i = WIDTH; i < 32; i += WIDTH) m = VI(max_epu32)(m, magnitude(VF(loadu_ps)(x + i)));
 		float max = bt_float_from_bits(largest(m));
 		d[b] = max / 127.0f;
 		__m256i v = _mm256_setzero_si256();
@@ -61,12 +63,12 @@ void LEVEL_NAME(quantize_row)(const float *x, size_t k, int8_t *q, float *d, int
 void LEVEL_NAME(rms_norm)(const float *x, const float *w, float eps, size_t n, float *y)
 {
 	struct lanes acc = lanes_zero();
-	for (size_t i = 0; i < n; i += 16) UNROLL for (int h = 0; h < PARTS; h++)
-		{
-			size_t at = i + (size_t)(WIDTH * h);
-			vf v = load_part(x + at, (ptrdiff_t)n - (ptrdiff_t)at);
-			acc.v[h] = VF(fmadd_ps)(v, v, acc.v[h]);
-		}
+	for (size_t i = 0; i < n; i += 16) UNROLL
+	for (int h = 0; h < PARTS; h++) {
+		size_t at = i + (size_t)(WIDTH * h);
+		vf v = load_part(x + at, (ptrdiff_t)n - (ptrdiff_t)at);
+		acc.v[h] = VF(fmadd_ps)(v, v, acc.v[h]);
+	}
 	float scale = 1.0f / sqrtf(tree16(acc) / (float)n + eps);
 	vf s = VF(set1_ps)(scale);
 	for (size_t i = 0; i < n; i += WIDTH) {
@@ -132,8 +134,8 @@ void LEVEL_NAME(rope)(float *x, const float *cos, const float *sin, size_t n_pai
 	for (size_t i = 0; i < n_pairs && !neox; i += WIDTH) {
 		ptrdiff_t left = (ptrdiff_t)(n_pairs - i);
 		vf c = load_part(cos + i, left), s = load_part(sin + i, left);
-		UNROLL for (int half = 0; half < 2; half++)
-		{
+		UNROLL
+		for (int half = 0; half < 2; half++) {
 			float *p = x + 2 * i + (size_t)(half * WIDTH);
 			ptrdiff_t n = 2 * left - half * WIDTH;
 			vf v = load_part(p, n), cs = interleave(c, s, half);
@@ -154,15 +156,15 @@ void LEVEL_NAME(softmax)(const float *x, size_t n, float *p)
 	for (; i < n; i++) max = x[i] > max ? x[i] : max;
 	struct lanes acc = lanes_zero();
 	m = VF(set1_ps)(max);
-	for (i = 0; i < n; i += 16) UNROLL for (int h = 0; h < PARTS; h++)
-		{
-			size_t at = i + (size_t)(WIDTH * h);
-			ptrdiff_t left = (ptrdiff_t)n - (ptrdiff_t)at;
-			if (left <= 0) break;
-			vf e = vector_exp(VF(sub_ps)(load_part(x + at, left), m));
-			store_part(p + at, left, e);
-			acc.v[h] = VF(add_ps)(acc.v[h], load_part(p + at, left));
-		}
+	for (i = 0; i < n; i += 16) UNROLL
+	for (int h = 0; h < PARTS; h++) {
+		size_t at = i + (size_t)(WIDTH * h);
+		ptrdiff_t left = (ptrdiff_t)n - (ptrdiff_t)at;
+		if (left <= 0) break;
+		vf e = vector_exp(VF(sub_ps)(load_part(x + at, left), m));
+		store_part(p + at, left, e);
+		acc.v[h] = VF(add_ps)(acc.v[h], load_part(p + at, left));
+	}
 	vf s = VF(set1_ps)(1.0f / tree16(acc));
 	for (i = 0; i < n; i += WIDTH) {
 		ptrdiff_t left = (ptrdiff_t)(n - i);
@@ -190,8 +192,8 @@ static void pack_q8_0(const float *x, uint8_t *dst, size_t n)
 	const __m256 sign = _mm256_set1_ps(-0.0f), half = _mm256_set1_ps(0x1.fffffep-2f);
 	for (size_t b = 0; b < n / 32; b++, x += 32, dst += 34) {
 		__m256 v[4], m = _mm256_setzero_ps();
-		UNROLL for (int i = 0; i < 4; i++)
-		{
+		UNROLL
+		for (int i = 0; i < 4; i++) {
 			v[i] = _mm256_loadu_ps(x + 8 * i);
 			m = _mm256_max_ps(_mm256_andnot_ps(sign, v[i]), m);
 		}
@@ -202,8 +204,8 @@ static void pack_q8_0(const float *x, uint8_t *dst, size_t n)
 		uint16_t h = bt_f32_to_f16(d);
 		memcpy(dst, &h, 2);
 		__m256i q[4];
-		UNROLL for (int i = 0; i < 4; i++)
-		{
+		UNROLL
+		for (int i = 0; i < 4; i++) {
 			v[i] = _mm256_mul_ps(v[i], _mm256_set1_ps(id));
 			q[i] = _mm256_cvttps_epi32(_mm256_add_ps(v[i], _mm256_or_ps(_mm256_and_ps(v[i], sign), half)));
 		}

@@ -232,10 +232,14 @@ INLINE vi dot_signed(vi w, vi x)
 INLINE void reduce_blocks(const vi d[8], vi *low, vi *high)
 {
 	vi s[4], t[2];
-	UNROLL for (int i = 0; i < 4; i++) s[i] = VI(add_epi32)(VI(unpacklo_epi32)(d[2 * i], d[2 * i + 1]),
-	                                                        VI(unpackhi_epi32)(d[2 * i], d[2 * i + 1]));
-	UNROLL for (int i = 0; i < 2; i++) t[i] = VI(add_epi32)(VI(unpacklo_epi64)(s[2 * i], s[2 * i + 1]),
-	                                                        VI(unpackhi_epi64)(s[2 * i], s[2 * i + 1]));
+	UNROLL
+	for (int i = 0; i < 4; i++)
+		s[i] = VI(add_epi32)(VI(unpacklo_epi32)(d[2 * i], d[2 * i + 1]),
+		                     VI(unpackhi_epi32)(d[2 * i], d[2 * i + 1]));
+	UNROLL
+	for (int i = 0; i < 2; i++)
+		t[i] = VI(add_epi32)(VI(unpacklo_epi64)(s[2 * i], s[2 * i + 1]),
+		                     VI(unpackhi_epi64)(s[2 * i], s[2 * i + 1]));
 	*low = low_halves(t[0], t[1]);
 	*high = high_halves(t[0], t[1]);
 }
@@ -245,20 +249,20 @@ INLINE void reduce_blocks(const vi d[8], vi *low, vi *high)
 INLINE void transpose(const vi in[8], vi out[8])
 {
 	vi a[8], b[8];
-	UNROLL for (int i = 0; i < 8; i += 2)
-	{
+	UNROLL
+	for (int i = 0; i < 8; i += 2) {
 		a[i] = VI(unpacklo_epi32)(in[i], in[i + 1]);
 		a[i + 1] = VI(unpackhi_epi32)(in[i], in[i + 1]);
 	}
-	UNROLL for (int i = 0; i < 8; i += 4)
-	{
+	UNROLL
+	for (int i = 0; i < 8; i += 4) {
 		b[i] = VI(unpacklo_epi64)(a[i], a[i + 2]);
 		b[i + 1] = VI(unpackhi_epi64)(a[i], a[i + 2]);
 		b[i + 2] = VI(unpacklo_epi64)(a[i + 1], a[i + 3]);
 		b[i + 3] = VI(unpackhi_epi64)(a[i + 1], a[i + 3]);
 	}
-	UNROLL for (int i = 0; i < 4; i++)
-	{
+	UNROLL
+	for (int i = 0; i < 4; i++) {
 		out[i] = even128(b[i], b[i + 4]);
 		out[i + 4] = odd128(b[i], b[i + 4]);
 	}
@@ -287,7 +291,8 @@ struct lanes {
 INLINE struct lanes lanes_zero(void)
 {
 	struct lanes l;
-	UNROLL for (int i = 0; i < PARTS; i++) l.v[i] = VF(setzero_ps)();
+	UNROLL
+	for (int i = 0; i < PARTS; i++) l.v[i] = VF(setzero_ps)();
 	return l;
 }
 

@@ -136,34 +136,40 @@ INLINE vi fifth_bits(const uint8_t *p0, const uint8_t *p1)
 
 INLINE void unpack_q4_0(const uint8_t *p0, const uint8_t *p1, struct eight *e)
 {
-	UNROLL for (int b = 0; b < 8; b++) e->q[b] = nibbles(p0 + 18 * b + 2, p1 + 18 * b + 2);
+	UNROLL
+	for (int b = 0; b < 8; b++) e->q[b] = nibbles(p0 + 18 * b + 2, p1 + 18 * b + 2);
 	e->scale[0] = scales_of_blocks(p0, p1, 18);
 }
 
 INLINE void unpack_q4_1(const uint8_t *p0, const uint8_t *p1, struct eight *e)
 {
-	UNROLL for (int b = 0; b < 8; b++) e->q[b] = nibbles(p0 + 20 * b + 4, p1 + 20 * b + 4);
+	UNROLL
+	for (int b = 0; b < 8; b++) e->q[b] = nibbles(p0 + 20 * b + 4, p1 + 20 * b + 4);
 	minima_of_blocks(p0, p1, 20, e);
 }
 
 INLINE void unpack_q5_0(const uint8_t *p0, const uint8_t *p1, struct eight *e)
 {
-	UNROLL for (int b = 0; b < 8; b++) e->q[b] = VI_OR(nibbles(p0 + 22 * b + 6, p1 + 22 * b + 6),
-	                                                   fifth_bits(p0 + 22 * b + 2, p1 + 22 * b + 2));
+	UNROLL
+	for (int b = 0; b < 8; b++)
+		e->q[b] = VI_OR(nibbles(p0 + 22 * b + 6, p1 + 22 * b + 6),
+		                fifth_bits(p0 + 22 * b + 2, p1 + 22 * b + 2));
 	e->scale[0] = scales_of_blocks(p0, p1, 22);
 }
 
 INLINE void unpack_q5_1(const uint8_t *p0, const uint8_t *p1, struct eight *e)
 {
-	UNROLL for (int b = 0; b < 8; b++) e->q[b] = VI_OR(nibbles(p0 + 24 * b + 8, p1 + 24 * b + 8),
-	                                                   fifth_bits(p0 + 24 * b + 4, p1 + 24 * b + 4));
+	UNROLL
+	for (int b = 0; b < 8; b++)
+		e->q[b] = VI_OR(nibbles(p0 + 24 * b + 8, p1 + 24 * b + 8),
+		                fifth_bits(p0 + 24 * b + 4, p1 + 24 * b + 4));
 	minima_of_blocks(p0, p1, 24, e);
 }
 
 INLINE void unpack_q8_0(const uint8_t *p0, const uint8_t *p1, struct eight *e)
 {
-	UNROLL for (int b = 0; b < 8; b++)
-	{
+	UNROLL
+	for (int b = 0; b < 8; b++) {
 		e->q[b] = load32(p0 + 34 * b + 2, p1 + 34 * b + 2);
 		if (!LARGE_SIGNED) e->q[b] = VI_XOR(e->q[b], bytes(0x80));
 	}
@@ -181,8 +187,8 @@ INLINE vi iq4_levels(void)
 INLINE void unpack_iq4_nl(const uint8_t *p0, const uint8_t *p1, struct eight *e)
 {
 	vi levels = iq4_levels();
-	UNROLL for (int b = 0; b < 8; b++)
-		e->q[b] = VI(shuffle_epi8)(levels, nibbles(p0 + 18 * b + 2, p1 + 18 * b + 2));
+	UNROLL
+	for (int b = 0; b < 8; b++) e->q[b] = VI(shuffle_epi8)(levels, nibbles(p0 + 18 * b + 2, p1 + 18 * b + 2));
 	e->scale[0] = scales_of_blocks(p0, p1, 18);
 }
 
@@ -215,8 +221,8 @@ INLINE __m256 k_iq4_xs(const uint8_t *p)
 INLINE void unpack_iq4_xs(const uint8_t *p0, const uint8_t *p1, struct eight *e)
 {
 	vi levels = iq4_levels();
-	UNROLL for (int b = 0; b < 8; b++)
-		e->q[b] = VI(shuffle_epi8)(levels, nibbles(p0 + 16 * b + 8, p1 + 16 * b + 8));
+	UNROLL
+	for (int b = 0; b < 8; b++) e->q[b] = VI(shuffle_epi8)(levels, nibbles(p0 + 16 * b + 8, p1 + 16 * b + 8));
 	e->scale[0] = rows_join(k_iq4_xs(p0), ROWS == 2 ? k_iq4_xs(p1) : _mm256_setzero_ps());
 }
 
@@ -261,8 +267,8 @@ INLINE void k_scales_of_rows(const uint8_t *p0, const uint8_t *p1, struct eight 
 
 INLINE void unpack_q4_k(const uint8_t *p0, const uint8_t *p1, struct eight *e)
 {
-	UNROLL for (int j = 0; j < 4; j++)
-	{
+	UNROLL
+	for (int j = 0; j < 4; j++) {
 		vi x = load32(p0 + 16 + 32 * j, p1 + 16 + 32 * j);
 		e->q[2 * j] = VI_AND(x, bytes(15));
 		e->q[2 * j + 1] = VI_AND(SRL(x, 4), bytes(15));
@@ -273,8 +279,8 @@ INLINE void unpack_q4_k(const uint8_t *p0, const uint8_t *p1, struct eight *e)
 INLINE void unpack_q5_k(const uint8_t *p0, const uint8_t *p1, struct eight *e)
 {
 	vi high = load32(p0 + 16, p1 + 16);
-	UNROLL for (int j = 0; j < 4; j++)
-	{
+	UNROLL
+	for (int j = 0; j < 4; j++) {
 		vi x = load32(p0 + 48 + 32 * j, p1 + 48 + 32 * j);
 		vi h = shift_right(high, 2 * j), h1 = VI_AND(h, bytes(1)), h2 = VI_AND(h, bytes(2));
 		e->q[2 * j] = VI_OR(VI_AND(x, bytes(15)), SLL(h1, 4));
@@ -309,8 +315,8 @@ INLINE void groups_of_rows(__m128i x0, float d0, __m128i x1, float d1, vf out[2]
 
 INLINE void unpack_q6_k(const uint8_t *p0, const uint8_t *p1, struct eight *e)
 {
-	UNROLL for (int h = 0; h < 2; h++)
-	{
+	UNROLL
+	for (int h = 0; h < 2; h++) {
 		vi a = load32(p0 + 64 * h, p1 + 64 * h), b = load32(p0 + 64 * h + 32, p1 + 64 * h + 32);
 		vi c = load32(p0 + 128 + 32 * h, p1 + 128 + 32 * h);
 		e->q[4 * h] = VI_OR(VI_AND(a, bytes(15)), VI_AND(SLL(c, 4), bytes(0x30)));
@@ -325,10 +331,11 @@ INLINE void unpack_q6_k(const uint8_t *p0, const uint8_t *p1, struct eight *e)
 /* 64 bytes of 2-bit values, as Q2_K, Q3_K and TQ2_0 have them */
 INLINE void two_bits(const uint8_t *p0, const uint8_t *p1, vi q[8])
 {
-	UNROLL for (int h = 0; h < 2; h++)
-	{
+	UNROLL
+	for (int h = 0; h < 2; h++) {
 		vi x = load32(p0 + 32 * h, p1 + 32 * h);
-		UNROLL for (int s = 0; s < 4; s++) q[4 * h + s] = VI_AND(shift_right(x, 2 * s), bytes(3));
+		UNROLL
+		for (int s = 0; s < 4; s++) q[4 * h + s] = VI_AND(shift_right(x, 2 * s), bytes(3));
 	}
 }
 
@@ -359,8 +366,8 @@ INLINE void unpack_q3_k(const uint8_t *p0, const uint8_t *p1, struct eight *e)
 {
 	vi high = load32(p0, p1);
 	two_bits(p0 + 32, p1 + 32, e->q);
-	UNROLL for (int b = 0; b < 8; b++)
-	{
+	UNROLL
+	for (int b = 0; b < 8; b++) {
 		vi h = b == 0 ? SLL(high, 2) : b == 1 ? SLL(high, 1) : shift_right(high, b - 2);
 		e->q[b] = VI_OR(e->q[b], VI_AND(h, bytes(4)));
 	}
