@@ -58,7 +58,7 @@ INLINE void quads_q4_1(const uint8_t *p, size_t n, struct sixteen *out)
 		a[q] = VI_LOAD(p + 80 * q);
 		out->quad[q] = _mm512_permutex2var_epi32(a[q], order, VI_LOAD(p + 80 * q + 16));
 	}
-	vi both = _mm512_mask_permutex2var_epi32(a[0], 0xFFFF, firsts, a[1]);
+	vi both = _mm512_permutex2var_epi32(a[0], firsts, a[1]);
 	both = _mm512_inserti64x4(both, _mm512_castsi512_si256(_mm512_permutex2var_epi32(a[2], firsts, a[3])), 1);
 	out->scale = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(both));
 	out->min = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(both, 16)));
