@@ -116,7 +116,9 @@ def asan():
     """The whole suite under the address, leak and undefined-behaviour sanitizers."""
     if build('build-asan', '-Dbuildtype=debugoptimized', '-Db_sanitize=address,undefined',
              '-Dc_args=-fno-sanitize-recover=all -fno-omit-frame-pointer'):
-        suite('build-asan', '-t', '12', env={'ASAN_OPTIONS': 'detect_leaks=1:detect_stack_use_after_return=1',
+        # No fake stack (detect_stack_use_after_return): gcc 12 does not keep locals of 64 bytes' alignment aligned on it
+        # (gcc bug 110027), and AVX-512 code that relies on their alignment then faults.
+        suite('build-asan', '-t', '12', env={'ASAN_OPTIONS': 'detect_leaks=1:detect_stack_use_after_return=0',
                                              'UBSAN_OPTIONS': 'print_stacktrace=1'})
 
 

@@ -129,7 +129,11 @@ static void pretty_str(struct bt_jj_sb *b, const struct bt_jj_str *s, struct pla
 	bool whole = at.level == 1;
 	if (whole) at.indent++, at.allowance++;
 	size_t width = at.indent < WIDTH ? WIDTH - at.indent : 0;
-	for (size_t i = 0; lines && out && i < lines->n; i++) {
+	if (!lines || !out) {
+		b->failed = true;
+		return;
+	}
+	for (size_t i = 0; i < lines->n; i++) {
 		bool last = i + 1 == lines->n;
 		size_t room = last ? width - (at.allowance < width ? at.allowance : width) : width;
 		struct bt_jj_val rep = bt_jj_repr(r, lines->v[i]);
