@@ -39,7 +39,11 @@ struct bt_dev_mem {
 struct bt_step_seq {
 	uint32_t row0, n, pos0;
 	const uint32_t *pages; /* page of positions 64 i .. 64 i + 63, up to the last position of this step */
+	/* Recurrent state: the slot that holds it before row0 (BT_NO_SLOT: the beginning, all zeros) and the one that
+	 * receives it behind the last row. They may be the same; a slot that is only read stays as it is. */
+	uint32_t state_in, state_out;
 };
+#define BT_NO_SLOT UINT32_MAX
 
 /* The batch table of one step. */
 struct bt_step {
@@ -58,6 +62,7 @@ struct bt_compile {
 	bool exact;                  /* f32 activations throughout */
 	const struct bt_type *type_k, *type_v;
 	const struct bt_dev_mem *k, *v; /* [plan->n_caches] pages [page][n_head_kv][BT_KV_PAGE][d] */
+	const struct bt_dev_mem *state; /* [plan->n_states] slots [slot][floats] */
 };
 
 struct bt_exec; /* a plan made ready on a device, with its scratch memory */

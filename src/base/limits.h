@@ -16,14 +16,16 @@
 #define BT_LIMIT_GGUF_DIRECTORY ((size_t)1 << 30) /* bytes of keys and descriptions that are written */
 
 /* Models */
-#define BT_LIMIT_LAYERS  1024
-#define BT_LIMIT_EXPERTS 4096
-#define BT_LIMIT_WIDTH   (1u << 20) /* embedding, feed-forward or head widths */
-#define BT_LIMIT_VOCAB   (1u << 22)
-#define BT_LIMIT_CONTEXT (1u << 26) /* tokens in one sequence */
-#define BT_LIMIT_BATCH   65536      /* tokens in one call of eval */
-#define BT_LIMIT_SEQS    4096       /* sequences in a session */
-#define BT_LIMIT_THREADS 512
+#define BT_LIMIT_LAYERS    1024
+#define BT_LIMIT_EXPERTS   4096
+#define BT_LIMIT_WIDTH     (1u << 20) /* embedding, feed-forward or head widths */
+#define BT_LIMIT_CONV_TAPS 16
+#define BT_LIMIT_HEAD      4096 /* values in a head of a recurrent block, and rows of its state */
+#define BT_LIMIT_VOCAB     (1u << 22)
+#define BT_LIMIT_CONTEXT   (1u << 26) /* tokens in one sequence */
+#define BT_LIMIT_BATCH     65536      /* tokens in one call of eval */
+#define BT_LIMIT_SEQS      4096       /* sequences in a session */
+#define BT_LIMIT_THREADS   512
 
 /* Text */
 #define BT_LIMIT_TEXT          ((size_t)1 << 30)   /* bytes of one text to tokenize */

@@ -256,6 +256,7 @@ static void measure_tensor(struct bt_cursor *c, struct bt_tensor *t, uint64_t at
 	}
 	fits = fits && !__builtin_mul_overflow(t->dim[0] / t->type->block, (uint64_t)t->type->bytes, &t->row_bytes) &&
 	       !__builtin_mul_overflow(t->row_bytes, t->n_rows, &t->size);
+	t->matrix_bytes = fits ? t->row_bytes * t->dim[1] : 0;
 	if (!fits)
 		bt_cursor_fail(c, BATON_ERR_FORMAT, at,
 		               "its size overflows: %" PRIu64 " x %" PRIu64 " x %" PRIu64 " x %" PRIu64 " values of %s",

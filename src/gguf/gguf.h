@@ -68,10 +68,12 @@ struct bt_tensor {
 	uint64_t dim[4];            /* fastest first; 1 beyond n_dims */
 	uint64_t row_bytes;         /* bytes of dim[0] values */
 	uint64_t n_rows;            /* dim[1] * dim[2] * dim[3] */
-	uint64_t size;              /* row_bytes * n_rows */
-	uint64_t offset;            /* absolute, in its file */
-	uint32_t file;              /* index of its file in a split model */
-	const void *data;           /* mapped or read; NULL when opened without data */
+	uint64_t matrix_bytes; /* from one matrix of dim[0] x dim[1] to the next: row_bytes * dim[1] (in a view of some
+	                               rows of every matrix, as src/arch makes them, more) */
+	uint64_t size;         /* row_bytes * n_rows */
+	uint64_t offset;       /* absolute, in its file */
+	uint32_t file;         /* index of its file in a split model */
+	const void *data;      /* mapped or read; NULL when opened without data */
 };
 
 struct bt_gguf;

@@ -4,11 +4,21 @@
 #include <string.h>
 
 const struct bt_op_info bt_op_table[BT_OP_KINDS] = {
-	[BT_OP_EMBED] = {"embed", 0, 1, 1},           [BT_OP_RMS_NORM] = {"rms_norm", 1, 1, 1},
-	[BT_OP_MATMUL] = {"matmul", 1, 1, 3},         [BT_OP_ROPE] = {"rope", 2, 2, 2},
-	[BT_OP_KV_STORE] = {"kv_store", 2, 0, 0},     [BT_OP_ATTENTION] = {"attention", 1, 1, 1},
-	[BT_OP_ROUTER] = {"router", 1, 1, 1},         [BT_OP_MATMUL_EXPERTS] = {"matmul_experts", 2, 1, 2},
-	[BT_OP_EXPERT_SUM] = {"expert_sum", 2, 1, 1}, [BT_OP_GATHER] = {"gather", 1, 1, 1},
+	[BT_OP_EMBED] = {"embed", 0, 1, 1},
+	[BT_OP_RMS_NORM] = {"rms_norm", 1, 1, 1},
+	[BT_OP_MATMUL] = {"matmul", 1, 1, 3},
+	[BT_OP_ROPE] = {"rope", 2, 2, 2},
+	[BT_OP_KV_STORE] = {"kv_store", 2, 0, 0},
+	[BT_OP_ATTENTION] = {"attention", 1, 1, 1},
+	[BT_OP_ROUTER] = {"router", 1, 1, 1},
+	[BT_OP_MATMUL_EXPERTS] = {"matmul_experts", 2, 1, 2},
+	[BT_OP_EXPERT_SUM] = {"expert_sum", 2, 1, 1},
+	[BT_OP_SPLIT] = {"split", 1, 2, 2},
+	[BT_OP_GATE] = {"gate", 2, 1, 1},
+	[BT_OP_CONV] = {"conv", 1, 1, 1},
+	[BT_OP_DELTA_NET] = {"delta_net", 3, 1, 1},
+	[BT_OP_MAMBA2] = {"mamba2", 2, 1, 1},
+	[BT_OP_GATHER] = {"gather", 1, 1, 1},
 	[BT_OP_LOGITS] = {"logits", 1, 0, 0},
 };
 
@@ -24,6 +34,7 @@ void bt_plan_free(struct bt_plan *p)
 	bt_mem_free(p->op);
 	bt_mem_free(p->value);
 	bt_mem_free(p->cache);
+	bt_mem_free(p->state);
 	bt_plan_init(p);
 }
 
@@ -70,12 +81,20 @@ uint32_t bt_plan_cache(struct bt_plan *p, uint32_t layer, uint32_t n_head_kv, ui
 	return p->n_caches++;
 }
 
+uint32_t bt_plan_state(struct bt_plan *p, uint32_t layer, uint32_t floats)
+{
+	if (!grow(p, &p->state, p->n_states, &p->cap_states, sizeof *p->state)) return 0;
+	p->state[p->n_states] = (struct bt_state_shape){layer, floats};
+	return p->n_states++;
+}
+
 size_t bt_plan_rows(const struct bt_plan *p, uint32_t v, uint32_t n_tokens, uint32_t n_logits)
 {
 	switch (p->value[v].rows) {
 	case BT_ROWS_TOKENS: return n_tokens;
 	case BT_ROWS_EXPERTS: return (size_t)n_tokens * p->n_expert_used;
 	case BT_ROWS_LOGITS: return n_logits;
+	case BT_ROWS_LOGITS_EXPERTS: return (size_t)n_logits * p->n_expert_used;
 	}
 	return 0;
 }
@@ -124,6 +143,41 @@ static const char *check_values(const struct bt_plan *p, const struct bt_op *op,
 	return n_out < info->n_out_min || n_out > info->n_out_max ? "wrong number of outputs" : NULL;
 }
 
+static bool holds(const struct bt_tensor *t, uint64_t n)
+{
+	return t && t->dim[0] * t->n_rows == n;
+}
+
+static const char *check_recurrence(const struct bt_plan *p, const struct bt_op *op)
+{
+	const struct bt_recurrence *r = &op->recurrence;
+	uint64_t groups = 2 * (uint64_t)r->n_group * r->d_state, heads = (uint64_t)r->n_head * r->d_head;
+	if (!r->n_head || !r->n_group || !r->d_state || !r->d_head || r->n_head % r->n_group)
+		return "heads are no multiple of groups";
+	if (p->value[op->in[0]].width != groups + heads || p->value[op->out[0]].width != heads ||
+	    p->value[op->in[1]].width != r->n_head)
+		return "widths do not fit";
+	if (r->state >= p->n_states || p->state[r->state].floats != heads * r->d_state) return "no such state";
+	if (!holds(r->a, r->n_head) || !holds(r->dt_bias, r->n_head)) return "a tensor does not fit";
+	if (op->kind == BT_OP_MAMBA2) return holds(r->d, r->n_head) ? NULL : "a tensor does not fit";
+	return p->value[op->in[2]].width == r->n_head ? NULL : "widths do not fit";
+}
+
+static const char *check_conv(const struct bt_plan *p, const struct bt_op *op)
+{
+	uint64_t width = p->value[op->in[0]].width, taps = op->conv.w->dim[0];
+	if (width != p->value[op->out[0]].width || op->conv.w->n_rows != width) return "widths do not fit";
+	if (op->conv.bias && !holds(op->conv.bias, width)) return "the bias does not fit";
+	return op->conv.state < p->n_states && p->state[op->conv.state].floats == (taps - 1) * width ? NULL
+	                                                                                             : "no such state";
+}
+
+static const char *check_gate(const struct bt_plan *p, const struct bt_op *op)
+{
+	uint32_t width = p->value[op->in[0]].width, by = p->value[op->in[1]].width;
+	return width == p->value[op->out[0]].width && (by == width || by == 1) ? NULL : "widths do not fit";
+}
+
 /* Do its parameters fit its values? */
 static const char *check_params(const struct bt_plan *p, const struct bt_op *op)
 {
@@ -151,6 +205,17 @@ static const char *check_params(const struct bt_plan *p, const struct bt_op *op)
 		return op->rope.rope && op->rope.rope->n_pairs * 2 <= op->rope.d
 		               ? NULL
 		               : "more values rotated than a head has";
+	case BT_OP_SPLIT: {
+		uint32_t width = p->value[op->out[0]].width, d = op->split.d;
+		return d && width % d == 0 && width == p->value[op->out[1]].width &&
+		                       2 * width == p->value[op->in[0]].width
+		               ? NULL
+		               : "widths do not fit";
+	}
+	case BT_OP_GATE: return check_gate(p, op);
+	case BT_OP_CONV: return check_conv(p, op);
+	case BT_OP_DELTA_NET:
+	case BT_OP_MAMBA2: return check_recurrence(p, op);
 	default: return NULL;
 	}
 }

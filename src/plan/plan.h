@@ -25,8 +25,13 @@ enum bt_op_kind {
 	BT_OP_ROUTER,         /* out[0] [T][2 used]: ids (as int32 bits) and weights of the experts chosen from in[0] */
 	BT_OP_MATMUL_EXPERTS, /* out[0] [T * used][ff]: mat of each chosen expert; in[0] rows, in[1] from the router */
 	BT_OP_EXPERT_SUM, /* out[0] [T][width] += sum over chosen experts of weight * in[0] row; in[1] from the router */
-	BT_OP_GATHER,     /* out[0] [O][width] = the rows of in[0] that want logits */
-	BT_OP_LOGITS,     /* the step's logits [O][vocab] = mat[0] in[0] */
+	BT_OP_SPLIT,      /* out[0], out[1] [T][width / 2]: runs of d values of in[0] by turns: a0 b0 a1 b1 ... */
+	BT_OP_GATE, /* out[0] = in[0] * act(in[1]); in[1] of width 1 counts for the whole row; out = in[0] is fine */
+	BT_OP_CONV, /* out[0] = silu of a causal convolution of in[0] along the sequence, channel by channel */
+	BT_OP_DELTA_NET, /* out[0] = gated delta rule over q, k, v (in[0]), decay (in[1]) and beta (in[2]); see struct bt_recurrence */
+	BT_OP_MAMBA2, /* out[0] = Mamba-2 scan over x, B, C (in[0]) and dt (in[1]); see struct bt_recurrence */
+	BT_OP_GATHER, /* out[0] [O][width] = the rows of in[0] that want logits */
+	BT_OP_LOGITS, /* the step's logits [O][vocab] = mat[0] in[0] */
 	BT_OP_KINDS
 };
 
@@ -44,11 +49,17 @@ enum bt_epilogue {
 	BT_EPI_RELU2,     /* out[0] = max(mat[0] x, 0)^2 */
 };
 
+enum bt_act {
+	BT_ACT_SILU,    /* x / (1 + e^-x) */
+	BT_ACT_SIGMOID, /* 1 / (1 + e^-x) */
+};
+
 /* Rows of a value, as a function of the step. */
 enum bt_rows {
-	BT_ROWS_TOKENS,  /* T */
-	BT_ROWS_EXPERTS, /* T * experts used */
-	BT_ROWS_LOGITS,  /* O */
+	BT_ROWS_TOKENS,         /* T */
+	BT_ROWS_EXPERTS,        /* T * experts used */
+	BT_ROWS_LOGITS,         /* O */
+	BT_ROWS_LOGITS_EXPERTS, /* O * experts used */
 };
 
 struct bt_value {
@@ -67,6 +78,7 @@ struct bt_mat {
 };
 
 #define BT_MAX_MATS 3
+#define BT_MAX_INS  3
 
 /* How positions turn into angles. One object per distinct setting, owned by the plan. */
 struct bt_rope {
@@ -76,10 +88,29 @@ struct bt_rope {
 	double *freq;     /* [n_pairs] radians per position, scaling included */
 };
 
+/* What DELTA_NET and MAMBA2 compute for each token, on a matrix S per head that is carried from token to token and starts
+ * at 0.
+ *
+ * DELTA_NET: gated delta rule (Yang, Kautz, Hatamizadeh, "Gated Delta Networks", arXiv 2412.06464). in[0] holds
+ * q [n_group][d_state], k [n_group][d_state], v [n_head][d_head]; head h uses q and k of group h % n_group.
+ *     q = q / sqrt(sum q^2 + 1e-6) / sqrt(d_state), k = k / sqrt(sum k^2 + 1e-6)
+ *     S = exp(a[h] * softplus(in[1][h] + dt_bias[h])) * S;   e = sigmoid(in[2][h]) * (v_h - S^T k)
+ *     S = S + k e^T;   out_h = S^T q                                         S is [d_state][d_head]
+ *
+ * MAMBA2: state space model with a scalar per head (Dao, Gu, "Transformers are SSMs", arXiv 2405.21060). in[0] holds
+ * x [n_head][d_head], B [n_group][d_state], C [n_group][d_state]; neighbouring heads share a group.
+ *     dt = softplus(in[1][h] + dt_bias[h])
+ *     S = exp(dt * a[h]) * S + B (dt * x_h)^T;   out_h = S^T C + d[h] * x_h  S is [d_state][d_head] */
+struct bt_recurrence {
+	uint32_t state; /* index into plan->state: [n_head][d_state][d_head] floats */
+	uint32_t n_head, n_group, d_state, d_head;
+	const struct bt_tensor *a, *dt_bias, *d; /* [n_head]; d: MAMBA2 only */
+};
+
 struct bt_op {
 	enum bt_op_kind kind;
 	uint32_t layer;
-	uint32_t in[2], out[BT_MAX_MATS]; /* values; BT_NO_VALUE where unused */
+	uint32_t in[BT_MAX_INS], out[BT_MAX_MATS]; /* values; BT_NO_VALUE where unused */
 	union {
 		struct {
 			const struct bt_tensor *w; /* [vocab][width] */
@@ -109,10 +140,28 @@ struct bt_op {
 		struct {
 			const struct bt_tensor *select_bias; /* [n_expert], added for choosing only; or NULL */
 			uint32_t n_expert, n_used;
+			/* Experts in groups of equal size: only those of the n_group_used best groups are chosen from, a group
+			 * counting for the sum of its two largest scores (+ bias); n_group <= 1: no groups. */
+			uint32_t n_group, n_group_used;
 			bool sigmoid;   /* scores: sigmoid instead of softmax over all */
 			bool normalize; /* weights of the chosen sum to 1 */
 			float scale;
 		} router;
+		struct {
+			bool set; /* out[0] = the sum, instead of adding it */
+		} expert_sum;
+		struct {
+			uint32_t d;
+		} split;
+		struct {
+			enum bt_act act;
+		} gate;
+		struct {
+			const struct bt_tensor *w; /* [kernel taps], [channels]; the last tap meets the current token */
+			const struct bt_tensor *bias; /* [channels] or NULL */
+			uint32_t state;               /* index into plan->state: the last taps - 1 rows of in[0] */
+		} conv;
+		struct bt_recurrence recurrence;
 	};
 };
 #define BT_NO_VALUE UINT32_MAX
@@ -120,6 +169,12 @@ struct bt_op {
 /* What one attention layer keeps per token. */
 struct bt_cache_shape {
 	uint32_t layer, n_head_kv, d_k, d_v;
+};
+
+/* What one recurrent operation keeps per sequence, whatever its length. */
+struct bt_state_shape {
+	uint32_t layer;
+	uint32_t floats;
 };
 
 struct bt_plan {
@@ -132,6 +187,8 @@ struct bt_plan {
 	uint32_t n_values, cap_values;
 	struct bt_cache_shape *cache;
 	uint32_t n_caches, cap_caches;
+	struct bt_state_shape *state;
+	uint32_t n_states, cap_states;
 	enum baton_status status; /* sticky: the first failure while building */
 	struct bt_op dummy;       /* what bt_plan_op gives after a failure; never run */
 };
@@ -143,6 +200,8 @@ uint32_t bt_plan_value(struct bt_plan *p, const char *name, uint32_t width, enum
 struct bt_op *bt_plan_op(struct bt_plan *p, enum bt_op_kind kind, uint32_t layer);
 /* The index of a new cache. */
 uint32_t bt_plan_cache(struct bt_plan *p, uint32_t layer, uint32_t n_head_kv, uint32_t d_k, uint32_t d_v);
+/* The index of a new recurrent state. */
+uint32_t bt_plan_state(struct bt_plan *p, uint32_t layer, uint32_t floats);
 void bt_plan_free(struct bt_plan *p);
 
 /* Check the finished plan: every operation has the values that its kind asks for, widths fit the matrices, everything is

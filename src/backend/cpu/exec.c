@@ -25,7 +25,7 @@ static void plan_widths(const struct bt_plan *p, size_t *k_max, size_t *d_max, s
 	}
 }
 
-/* The small tensors of an operation: norm weights and biases. */
+/* The small tensors of an operation: norm weights, biases, taps of convolutions and the like. */
 static uint32_t small_tensors(const struct bt_op *op, const struct bt_tensor *t[BT_MAX_MATS])
 {
 	switch (op->kind) {
@@ -35,6 +35,16 @@ static uint32_t small_tensors(const struct bt_op *op, const struct bt_tensor *t[
 	case BT_OP_LOGITS:
 		for (uint32_t i = 0; i < op->matmul.n_mats; i++) t[i] = op->matmul.mat[i].bias;
 		return op->matmul.n_mats;
+	case BT_OP_CONV:
+		t[0] = op->conv.w;
+		t[1] = op->conv.bias;
+		return 2;
+	case BT_OP_DELTA_NET:
+	case BT_OP_MAMBA2:
+		t[0] = op->recurrence.a;
+		t[1] = op->recurrence.dt_bias;
+		t[2] = op->recurrence.d;
+		return 3;
 	default: return 0;
 	}
 }
@@ -42,6 +52,17 @@ static uint32_t small_tensors(const struct bt_op *op, const struct bt_tensor *t[
 static size_t small_size(const struct bt_tensor *t)
 {
 	return (t->dim[0] * t->n_rows + 15) & ~(size_t)15;
+}
+
+/* [channels][taps] in the file, [taps][channels] for the kernel */
+static void unpack_taps(const struct bt_tensor *t, float *out)
+{
+	size_t taps = t->dim[0], channels = t->n_rows;
+	for (size_t c = 0; c < channels; c++) {
+		float w[BT_LIMIT_CONV_TAPS];
+		t->type->unpack((const char *)t->data + c * t->row_bytes, w, taps);
+		for (size_t i = 0; i < taps; i++) out[i * channels + c] = w[i];
+	}
 }
 
 static enum baton_status load_small(struct bt_exec *e, struct baton_error *err)
@@ -59,7 +80,8 @@ static enum baton_status load_small(struct bt_exec *e, struct baton_error *err)
 	for (uint32_t i = 0; i < p->n_ops; i++) {
 		for (uint32_t j = 0, n = small_tensors(&p->op[i], t); j < n; j++) {
 			if (!t[j]) continue;
-			t[j]->type->unpack(t[j]->data, at, t[j]->dim[0] * t[j]->n_rows);
+			if (p->op[i].kind == BT_OP_CONV && !j) unpack_taps(t[j], at);
+			else t[j]->type->unpack(t[j]->data, at, t[j]->dim[0] * t[j]->n_rows);
 			e->node[i].f32[j] = at;
 			at += small_size(t[j]);
 		}
@@ -112,9 +134,15 @@ static enum baton_status make_scratch(struct bt_exec *e, struct baton_error *err
 	e->acts.sum = scratch_array(e, rows * (e->acts_k / 16), sizeof *e->acts.sum);
 	e->packed = scratch_array(e, e->c.n_tokens * (e->acts_k / 32), e->kernels.pack_block);
 	e->residual = scratch_array(e, (size_t)e->c.n_tokens * residual, sizeof *e->residual);
+	size_t recurrence = 0;
+	for (uint32_t i = 0; i < p->n_ops; i++) {
+		size_t n = bt_cpu_recurrence_floats(&p->op[i], e->c.n_tokens);
+		if (recurrence < n) recurrence = n;
+	}
+	e->recurrence = scratch_array(e, recurrence, sizeof *e->recurrence);
 	e->query_row = scratch_array(e, e->c.n_tokens, sizeof *e->query_row);
 	e->thread_scratch = scratch_array(e, bt_pool_threads(e->dev->pool), e->kernels.scratch);
-	bool ok = e->packed && e->acts.q && e->acts.d && e->acts.sum && e->residual && e->query_row &&
+	bool ok = e->packed && e->acts.q && e->acts.d && e->acts.sum && e->residual && e->query_row && e->recurrence &&
 	          e->thread_scratch;
 	if (ok && p->n_expert_used) {
 		e->expert_row = scratch_array(e, rows, sizeof *e->expert_row);
@@ -144,6 +172,7 @@ void bt_cpu_release(struct bt_exec *e)
 	bt_mem_free(e->acts.sum);
 	bt_mem_free(e->packed);
 	bt_mem_free(e->residual);
+	bt_mem_free(e->recurrence);
 	bt_mem_free(e->thread_scratch);
 	bt_mem_free(e->expert_row);
 	bt_mem_free(e->expert_token);

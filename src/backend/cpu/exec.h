@@ -43,6 +43,7 @@ struct bt_exec {
 	uint32_t *expert_row;     /* [n_tokens * used] rows sorted by expert, and the token of each */
 	uint32_t *expert_token;
 	uint32_t *expert_first; /* [n_experts + 1] first entry of each expert */
+	float *recurrence;      /* what a recurrent operation prepares for its heads, exec_recurrent.c */
 	uint32_t *query_row;    /* [n_tokens] 0, 1, 2, ...: rows of a sequence are adjacent */
 	size_t allocated;       /* all bytes above */
 };
@@ -58,13 +59,19 @@ size_t bt_cpu_scratch(const struct bt_exec *e);
 typedef void (*bt_cpu_op_fn)(struct bt_exec *e, const struct bt_cpu_node *node, const struct bt_step *step);
 extern const bt_cpu_op_fn bt_cpu_op_table[BT_OP_KINDS];
 
-/* Matrix products, in matmul.c. */
+/* Matrix products, in exec_matmul.c. */
 void bt_cpu_op_matmul(struct bt_exec *e, const struct bt_cpu_node *node, const struct bt_step *step);
 void bt_cpu_op_matmul_experts(struct bt_exec *e, const struct bt_cpu_node *node, const struct bt_step *step);
 /* Attention and its cache, in exec_attn.c. */
 void bt_cpu_op_rope(struct bt_exec *e, const struct bt_cpu_node *node, const struct bt_step *step);
 void bt_cpu_op_kv_store(struct bt_exec *e, const struct bt_cpu_node *node, const struct bt_step *step);
 void bt_cpu_op_attention(struct bt_exec *e, const struct bt_cpu_node *node, const struct bt_step *step);
+
+/* Operations with a recurrent state, in exec_recurrent.c. */
+void bt_cpu_op_conv(struct bt_exec *e, const struct bt_cpu_node *node, const struct bt_step *step);
+void bt_cpu_op_recurrence(struct bt_exec *e, const struct bt_cpu_node *node, const struct bt_step *step);
+/* Floats that an operation needs in e->recurrence. */
+size_t bt_cpu_recurrence_floats(const struct bt_op *op, size_t n_tokens);
 
 /* cos and sin for the step's positions. */
 void bt_cpu_rope_fill(struct bt_cpu_rope *r, const struct bt_step *step);

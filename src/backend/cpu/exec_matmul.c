@@ -196,7 +196,8 @@ static void experts_task(void *arg, size_t begin, size_t end, unsigned thread)
 	struct bt_exec *e = all->e;
 	const struct bt_op *op = all->node->op;
 	void *scratch = e->thread_scratch + thread * e->kernels.scratch;
-	bool per_token = e->c.plan->value[op->in[0]].rows == BT_ROWS_TOKENS;
+	enum bt_rows rows = e->c.plan->value[op->in[0]].rows;
+	bool per_token = rows == BT_ROWS_TOKENS || rows == BT_ROWS_LOGITS;
 	while (begin < end) {
 		uint32_t x = all->expert[begin / all->items[0]];
 		size_t block = begin % all->items[0];
@@ -204,7 +205,7 @@ static void experts_task(void *arg, size_t begin, size_t end, unsigned thread)
 		uint32_t first = e->expert_first[x];
 		struct job j = *all;
 		for (uint32_t i = 0; i < op->matmul.n_mats; i++) {
-			j.m[i].w = (const char *)j.m[i].w + x * j.m[i].row_bytes * j.rows[i];
+			j.m[i].w = (const char *)j.m[i].w + x * op->matmul.mat[i].w->matrix_bytes;
 			j.m[i].n_tokens = e->expert_first[x + 1] - first;
 			j.m[i].x_row = (per_token ? e->expert_token : e->expert_row) + first;
 			j.m[i].y_row = e->expert_row + first;

@@ -76,10 +76,14 @@ void bt_cpu_init_c(struct bt_cpu_kernels *k, const struct bt_cpu_sizes *sizes)
 	k->rms_norm = bt_ref_rms_norm;
 	k->add = bt_ref_add;
 	k->silu_mul = bt_ref_silu_mul;
+	k->sigmoid_mul = bt_ref_sigmoid_mul;
 	k->relu2 = bt_ref_relu2;
 	k->rope = bt_ref_rope;
 	k->softmax = bt_ref_softmax;
 	k->kv_pack = bt_ref_kv_pack;
+	k->conv = bt_ref_conv;
+	k->delta_net = bt_ref_delta_net;
+	k->mamba2 = bt_ref_mamba2;
 	k->attention = bt_ref_attention;
 	k->attn_tile = 8;
 }

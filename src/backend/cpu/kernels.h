@@ -98,6 +98,37 @@ struct bt_cpu_attn {
 	const uint32_t *pages;                 /* page of positions 64 i .. 64 i + 63 */
 };
 
+/* Causal convolution of one sequence's rows, channel by channel, then silu:
+ *     y[t][c] = silu(bias[c] + sum over i < taps of w[i][c] * u[t - (taps - 1) + i][c]), one fma per tap in ascending order,
+ * where rows before the first are those of `in` (oldest first). */
+struct bt_cpu_conv {
+	const float *u; /* [n][channels] */
+	float *y;       /* [n][channels] */
+	size_t n, channels, taps;
+	const float *w;    /* [taps][channels] */
+	const float *bias; /* [channels] or NULL */
+	const float *in;   /* [taps - 1][channels], NULL: zeros */
+	float *out;        /* [taps - 1][channels] the last rows of (in, u); may be `in` */
+};
+
+/* One head of a recurrent operation (plan.h, struct bt_recurrence) over one sequence's rows. A column of the state, and
+ * of v and y, is computed by itself, so columns may be spread over threads. Sums over d_state values: value i belongs to
+ * lane i % 4, lanes add in ascending order by fma, then (l0 + l2) + (l1 + l3).
+ *
+ * delta_net, for each row: u = S^T k; e = fma(-decay, u, v) * gain; S[i] = fma(k[i], e, decay * S[i]); y = S^T q.
+ * mamba2: x = gain * v; S[i] = fma(k[i], x, decay * S[i]); y = fma(skip, v, S^T q). */
+struct bt_cpu_recurrence {
+	const float *k, *q; /* [n][kq_stride], d_state values a row: Mamba-2's B and C */
+	const float *v;     /* [n][v_stride], d_head values a row: Mamba-2's x */
+	float *y;           /* [n][y_stride] */
+	size_t kq_stride, v_stride, y_stride, n, d_state, d_head;
+	const float *decay, *gain; /* [n]; gain: beta, or Mamba-2's dt */
+	float skip;                /* Mamba-2's D */
+	const float *in;           /* [d_state][d_head], NULL: zeros */
+	float *out;                /* [d_state][d_head]; may be `in` */
+};
+#define BT_CPU_COLUMNS 32u /* columns of a state that are best computed together */
+
 struct bt_cpu_kernels {
 	enum bt_cpu_level level;
 	size_t scratch;     /* bytes per thread that any kernel here may use (see init) */
@@ -122,9 +153,10 @@ struct bt_cpu_kernels {
 
 	/* y = (x * (1 / sqrt(sum / n + eps))) * w; w NULL: no weight. x and y may be the same here and below. */
 	void (*rms_norm)(const float *x, const float *w, float eps, size_t n, float *y);
-	void (*add)(const float *a, const float *b, size_t n, float *y);      /* y = a + b */
-	void (*silu_mul)(const float *g, const float *u, size_t n, float *y); /* y = g / (1 + exp(-g)) * u */
-	void (*relu2)(const float *x, size_t n, float *y);                    /* y = max(x, 0)^2 */
+	void (*add)(const float *a, const float *b, size_t n, float *y);         /* y = a + b */
+	void (*silu_mul)(const float *g, const float *u, size_t n, float *y);    /* y = g / (1 + exp(-g)) * u */
+	void (*sigmoid_mul)(const float *g, const float *u, size_t n, float *y); /* y = 1 / (1 + exp(-g)) * u */
+	void (*relu2)(const float *x, size_t n, float *y);                       /* y = max(x, 0)^2 */
 	/* Rotate pairs of a head's first 2 * n_pairs values by (cos, sin)[i]; neox: pairs (i, i + n_pairs), otherwise
 	 * (2i, 2i + 1). In place. */
 	void (*rope)(float *x, const float *cos, const float *sin, size_t n_pairs, bool neox);
@@ -134,6 +166,11 @@ struct bt_cpu_kernels {
 	void (*kv_pack)(const struct bt_type *type, const float *x, void *dst, size_t n);
 	/* Queries q0 <= j < q1 of a->n, all heads of KV head `head`. */
 	void (*attention)(const struct bt_cpu_attn *a, uint32_t head, size_t q0, size_t q1, void *scratch);
+	/* Channels c0 <= c < c1 of all rows. */
+	void (*conv)(const struct bt_cpu_conv *c, size_t c0, size_t c1);
+	/* Columns col0 <= j < col1 of all rows. */
+	void (*delta_net)(const struct bt_cpu_recurrence *r, size_t col0, size_t col1);
+	void (*mamba2)(const struct bt_cpu_recurrence *r, size_t col0, size_t col1);
 	/* Queries per call that the attention kernel likes for prompts (its tile). */
 	size_t attn_tile;
 };

@@ -56,6 +56,24 @@ static inline float bt_silu_mul(float g, float u)
 	return g / (1.0f + bt_expf(-g)) * u;
 }
 
+/* 1 / (1 + e^-g) * u */
+static inline float bt_sigmoid_mul(float g, float u)
+{
+	return 1.0f / (1.0f + bt_expf(-g)) * u;
+}
+
+/* log(1 + e^x), in double precision so that the C library's last bit does not show */
+static inline float bt_softplusf(float x)
+{
+	return x > 30.0f ? x : (float)log1p(exp((double)x));
+}
+
+/* Four lanes of kernels.h's recurrent sums */
+static inline float bt_tree4(const float l[4])
+{
+	return (l[0] + l[2]) + (l[1] + l[3]);
+}
+
 /* tanh by exp: absolute error below 2e-7, enough for soft-capped scores. */
 static inline float bt_tanhf(float x)
 {

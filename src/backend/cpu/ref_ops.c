@@ -20,6 +20,11 @@ void bt_ref_silu_mul(const float *g, const float *u, size_t n, float *y)
 	for (size_t i = 0; i < n; i++) y[i] = bt_silu_mul(g[i], u[i]);
 }
 
+void bt_ref_sigmoid_mul(const float *g, const float *u, size_t n, float *y)
+{
+	for (size_t i = 0; i < n; i++) y[i] = bt_sigmoid_mul(g[i], u[i]);
+}
+
 void bt_ref_relu2(const float *x, size_t n, float *y)
 {
 	for (size_t i = 0; i < n; i++) {

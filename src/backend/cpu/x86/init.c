@@ -4,6 +4,7 @@
 #include "backend/cpu/x86/matmul_float.h"
 #include "backend/cpu/x86/matmul_int.h"
 #include "backend/cpu/x86/ops.h"
+#include "backend/cpu/x86/recurrent.h"
 
 #define INIT_NAME_(level) bt_cpu_init_##level
 #define INIT_NAME(level)  INIT_NAME_(level)
@@ -28,10 +29,14 @@ void INIT_NAME(BT_LEVEL)(struct bt_cpu_kernels *k, const struct bt_cpu_sizes *si
 	k->rms_norm = LEVEL_NAME(rms_norm);
 	k->add = LEVEL_NAME(add);
 	k->silu_mul = LEVEL_NAME(silu_mul);
+	k->sigmoid_mul = LEVEL_NAME(sigmoid_mul);
 	k->relu2 = LEVEL_NAME(relu2);
 	k->rope = LEVEL_NAME(rope);
 	k->softmax = LEVEL_NAME(softmax);
 	k->kv_pack = LEVEL_NAME(kv_pack);
+	k->conv = LEVEL_NAME(conv);
+	k->delta_net = LEVEL_NAME(delta_net);
+	k->mamba2 = LEVEL_NAME(mamba2);
 	k->attention = LEVEL_NAME(attention);
 	k->attn_tile = ATTN_TILE;
 }

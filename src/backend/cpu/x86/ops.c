@@ -89,12 +89,20 @@ void LEVEL_NAME(add)(const float *a, const float *b, size_t n, float *y)
 
 void LEVEL_NAME(silu_mul)(const float *g, const float *u, size_t n, float *y)
 {
-	const vf one = VF(set1_ps)(1.0f), sign = VF(set1_ps)(-0.0f);
 	for (size_t i = 0; i < n; i += WIDTH) {
 		ptrdiff_t left = (ptrdiff_t)(n - i);
 		vf v = load_part(g + i, left);
-		vf down = VF(add_ps)(one, vector_exp(VF(xor_ps)(v, sign)));
-		store_part(y + i, left, VF(mul_ps)(VF(div_ps)(v, down), load_part(u + i, left)));
+		store_part(y + i, left, VF(mul_ps)(VF(div_ps)(v, one_plus_exp_minus(v)), load_part(u + i, left)));
+	}
+}
+
+void LEVEL_NAME(sigmoid_mul)(const float *g, const float *u, size_t n, float *y)
+{
+	const vf one = VF(set1_ps)(1.0f);
+	for (size_t i = 0; i < n; i += WIDTH) {
+		ptrdiff_t left = (ptrdiff_t)(n - i);
+		vf s = VF(div_ps)(one, one_plus_exp_minus(load_part(g + i, left)));
+		store_part(y + i, left, VF(mul_ps)(s, load_part(u + i, left)));
 	}
 }
 

@@ -10,6 +10,7 @@ void LEVEL_NAME(quantize_row)(const float *x, size_t k, int8_t *q, float *d, int
 void LEVEL_NAME(rms_norm)(const float *x, const float *w, float eps, size_t n, float *y);
 void LEVEL_NAME(add)(const float *a, const float *b, size_t n, float *y);
 void LEVEL_NAME(silu_mul)(const float *g, const float *u, size_t n, float *y);
+void LEVEL_NAME(sigmoid_mul)(const float *g, const float *u, size_t n, float *y);
 void LEVEL_NAME(relu2)(const float *x, size_t n, float *y);
 void LEVEL_NAME(rope)(float *x, const float *cos, const float *sin, size_t n_pairs, bool neox);
 void LEVEL_NAME(softmax)(const float *x, size_t n, float *p);

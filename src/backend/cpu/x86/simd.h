@@ -354,5 +354,11 @@ INLINE vf vector_exp(vf x)
 #endif
 }
 
+/* 1 + e^-x */
+INLINE vf one_plus_exp_minus(vf x)
+{
+	return VF(add_ps)(VF(set1_ps)(1.0f), vector_exp(VF(xor_ps)(x, VF(set1_ps)(-0.0f))));
+}
+
 #endif
 #endif
