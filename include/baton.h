@@ -153,6 +153,9 @@ struct baton_session_params {
 	uint32_t n_ubatch;  /* most tokens computed at once (default 512) */
 	uint32_t n_seq;     /* sequences (default 1) */
 	uint32_t n_threads; /* 0: the machine's cores */
+	/* Recurrent models: places behind prompts to which sequences can return without computing from the beginning (default
+	 * 4, over all sequences). Each takes as much memory as the state of a sequence. */
+	uint32_t n_checkpoints;
 	const char *type_k; /* KV cache: "f16" (default), "q8_0", "f32" */
 	const char *type_v;
 	const char *device;    /* NULL: the default device */
@@ -184,7 +187,8 @@ BATON_API enum baton_status baton_eval(struct baton_session *session, const stru
 BATON_API const float *baton_logits(const struct baton_session *session, size_t i);
 
 BATON_API uint32_t baton_seq_length(const struct baton_session *session, uint32_t seq);
-/* Forget everything behind the first n tokens. */
+/* Forget everything behind the first n tokens. The state of a recurrent model can't be rewound: what lies between the last
+ * checkpoint before n and n is computed again by the next baton_eval of the sequence. */
 BATON_API enum baton_status baton_seq_truncate(struct baton_session *session, uint32_t seq, uint32_t n,
                                                struct baton_error *err);
 /* dst becomes a copy of src; full pages of the cache are shared, not copied. */
@@ -195,6 +199,7 @@ struct baton_session_info {
 	uint32_t n_ctx, n_batch, n_ubatch, n_seq, n_threads;
 	const char *device;      /* "CPU"; both strings live as long as the session */
 	const char *description; /* "AMD EPYC (avx512vnni)" */
+	uint64_t state_bytes;    /* reserved for recurrent state, likewise */
 	uint64_t kv_bytes;       /* reserved for the KV cache; touched only as it fills */
 	uint64_t scratch_bytes;  /* working memory */
 };

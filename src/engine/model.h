@@ -17,5 +17,8 @@ struct baton_model {
 /* Bytes of KV cache for n_ctx tokens with these types: whole pages, and one page more per sequence than they fill. */
 uint64_t bt_model_kv_bytes(const struct bt_plan *plan, uint32_t n_ctx, uint32_t n_seq, const struct bt_type *type_k,
                            const struct bt_type *type_v);
+/* Bytes of recurrent state: a slot to read and one to write for each sequence, and n_checkpoints more. 0 for models without
+ * recurrent blocks. */
+uint64_t bt_model_state_bytes(const struct bt_plan *plan, uint32_t n_seq, uint32_t n_checkpoints);
 
 #endif

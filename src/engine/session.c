@@ -10,7 +10,7 @@
 
 struct baton_session_params baton_session_params_default(void)
 {
-	return (struct baton_session_params){.n_batch = 2048, .n_ubatch = 512, .n_seq = 1};
+	return (struct baton_session_params){.n_batch = 2048, .n_ubatch = 512, .n_seq = 1, .n_checkpoints = 4};
 }
 
 static uint32_t pages_for(uint32_t n_ctx, uint32_t n_seq)
@@ -33,6 +33,18 @@ uint64_t bt_model_kv_bytes(const struct bt_plan *plan, uint32_t n_ctx, uint32_t 
 		per_page += page_bytes(type_k, c->n_head_kv, c->d_k) + page_bytes(type_v, c->n_head_kv, c->d_v);
 	}
 	return per_page * pages_for(n_ctx, n_seq);
+}
+
+static uint32_t n_state_slots(const struct bt_plan *plan, uint32_t n_seq, uint32_t n_checkpoints)
+{
+	return plan->n_states ? 2 * n_seq + n_checkpoints : 0;
+}
+
+uint64_t bt_model_state_bytes(const struct bt_plan *plan, uint32_t n_seq, uint32_t n_checkpoints)
+{
+	uint64_t floats = 0;
+	for (uint32_t i = 0; i < plan->n_states; i++) floats += plan->state[i].floats;
+	return floats * sizeof(float) * n_state_slots(plan, n_seq, n_checkpoints);
 }
 
 static enum baton_status cache_type(const char *name, const char *dflt, const struct bt_type **out,
@@ -60,6 +72,9 @@ static enum baton_status check_params(struct baton_session *s, struct baton_erro
 	if (p->n_ctx > BT_LIMIT_CONTEXT)
 		return bt_fail(err, BATON_ERR_ARG, "a context of %u tokens; at most %u are accepted", p->n_ctx,
 		               BT_LIMIT_CONTEXT);
+	if (p->n_checkpoints > BT_LIMIT_SEQS)
+		return bt_fail(err, BATON_ERR_ARG, "%u checkpoints; at most %u are accepted", p->n_checkpoints,
+		               BT_LIMIT_SEQS);
 	enum baton_status status = cache_type(p->type_k, p->exact ? "f32" : "f16", &s->type_k, err);
 	if (!status) status = cache_type(p->type_v, p->exact ? "f32" : "f16", &s->type_v, err);
 	if (status) return status;
@@ -90,6 +105,23 @@ static enum baton_status open_cache(struct baton_session *s, struct baton_error 
 	return status;
 }
 
+static enum baton_status open_states(struct baton_session *s, struct baton_error *err)
+{
+	const struct bt_plan *plan = &s->model->plan;
+	uint32_t n_slots = n_state_slots(plan, s->params.n_seq, s->params.n_checkpoints);
+	size_t tokens = (size_t)s->params.n_seq * s->params.n_ctx;
+	if (!n_slots) return BATON_OK;
+	s->state = bt_mem_array(BT_MEM_HOST, plan->n_states, sizeof *s->state);
+	s->history = bt_mem_pages(BT_MEM_HOST, tokens * sizeof *s->history);
+	s->replay = bt_mem_array(BT_MEM_HOST, s->params.n_ubatch, sizeof *s->replay);
+	if (!s->state || !s->history || !s->replay) return bt_fail_nomem(err, tokens * 4, "the sequences' tokens");
+	enum baton_status status = bt_states_open(&s->states, n_slots, s->params.n_seq, err);
+	for (uint32_t i = 0; i < plan->n_states && !status; i++)
+		status = s->backend->alloc(s->device, BT_MEM_STATE,
+		                           (size_t)n_slots * plan->state[i].floats * sizeof(float), &s->state[i], err);
+	return status;
+}
+
 /* Make the plan ready for steps of n_ubatch tokens with at most n_logits rows of logits. */
 static enum baton_status make_ready(struct baton_session *s, uint32_t n_logits, struct baton_error *err)
 {
@@ -100,7 +132,8 @@ static enum baton_status make_ready(struct baton_session *s, uint32_t n_logits, 
 	                       .type_k = s->type_k,
 	                       .type_v = s->type_v,
 	                       .k = s->k,
-	                       .v = s->v};
+	                       .v = s->v,
+	                       .state = s->state};
 	struct bt_exec *exec;
 	enum baton_status status = s->backend->compile(s->device, &c, &exec, err);
 	if (status) return status;
@@ -121,9 +154,11 @@ static enum baton_status open_arrays(struct baton_session *s, struct baton_error
 	s->seq_count = bt_mem_array(BT_MEM_HOST, n_seq, sizeof *s->seq_count);
 	s->seq_start = bt_mem_array(BT_MEM_HOST, n_seq, sizeof *s->seq_start);
 	s->seq_before = bt_mem_array(BT_MEM_HOST, n_seq, sizeof *s->seq_before);
+	s->pending = bt_mem_array(BT_MEM_HOST, n_seq, sizeof *s->pending);
+	s->pending_before = bt_mem_array(BT_MEM_HOST, n_seq, sizeof *s->pending_before);
 	s->logit_index = bt_mem_array(BT_MEM_HOST, s->params.n_batch, sizeof *s->logit_index);
 	bool ok = s->token && s->pos && s->logit_row && s->order && s->step_seq && s->seq_count && s->seq_start &&
-	          s->seq_before && s->logit_index;
+	          s->seq_before && s->pending && s->pending_before && s->logit_index;
 	return ok ? BATON_OK : bt_fail_nomem(err, n * 16 + s->params.n_batch * 4u, "a session");
 }
 
@@ -142,6 +177,7 @@ enum baton_status baton_session_open(const struct baton_model *model, const stru
 	if (!status) status = s->backend->describe(index, &s->device_info, err);
 	if (!status) status = s->backend->open(index, &dp, &s->device, err);
 	if (!status) status = open_cache(s, err);
+	if (!status) status = open_states(s, err);
 	if (!status) status = open_arrays(s, err);
 	if (!status) {
 		uint32_t n = LOGITS_AT_FIRST < s->params.n_ubatch ? LOGITS_AT_FIRST : s->params.n_ubatch;
@@ -161,9 +197,18 @@ void baton_session_close(struct baton_session **session)
 		if (s->k) s->backend->free(s->device, &s->k[i]);
 		if (s->v) s->backend->free(s->device, &s->v[i]);
 	}
+	for (uint32_t i = 0; s->state && i < s->model->plan.n_states; i++) s->backend->free(s->device, &s->state[i]);
 	bt_mem_free(s->k);
 	bt_mem_free(s->v);
+	bt_mem_free(s->state);
 	bt_kv_close(&s->kv);
+	bt_states_close(&s->states);
+	if (s->history)
+		bt_mem_free_pages(BT_MEM_HOST, s->history,
+		                  (size_t)s->params.n_seq * s->params.n_ctx * sizeof *s->history);
+	bt_mem_free(s->replay);
+	bt_mem_free(s->pending);
+	bt_mem_free(s->pending_before);
 	if (s->device) s->backend->close(s->device);
 	bt_mem_free(s->token);
 	bt_mem_free(s->pos);
@@ -190,6 +235,7 @@ void baton_session_get_info(const struct baton_session *s, struct baton_session_
 		.device = s->device_info.name,
 		.description = s->device_info.description,
 		.kv_bytes = bt_model_kv_bytes(&s->model->plan, s->params.n_ctx, s->params.n_seq, s->type_k, s->type_v),
+		.state_bytes = bt_model_state_bytes(&s->model->plan, s->params.n_seq, s->params.n_checkpoints),
 		.scratch_bytes = s->backend->scratch(s->exec) +
 	                         s->cap_logits * s->model->plan.n_vocab * sizeof *s->logits,
 	};
@@ -197,7 +243,17 @@ void baton_session_get_info(const struct baton_session *s, struct baton_session_
 
 uint32_t baton_seq_length(const struct baton_session *s, uint32_t seq)
 {
-	return seq < s->params.n_seq ? s->kv.seq[seq].length : 0;
+	return seq < s->params.n_seq ? s->kv.seq[seq].length + s->pending[seq] : 0;
+}
+
+static bool recurrent(const struct baton_session *s)
+{
+	return s->state != NULL;
+}
+
+static int32_t *history(const struct baton_session *s, uint32_t seq)
+{
+	return s->history + (size_t)seq * s->params.n_ctx;
 }
 
 static enum baton_status bad_seq(const struct baton_session *s, uint32_t seq, struct baton_error *err)
@@ -208,9 +264,12 @@ static enum baton_status bad_seq(const struct baton_session *s, uint32_t seq, st
 enum baton_status baton_seq_truncate(struct baton_session *s, uint32_t seq, uint32_t n, struct baton_error *err)
 {
 	if (seq >= s->params.n_seq) return bad_seq(s, seq, err);
-	if (n > s->kv.seq[seq].length)
-		return bt_fail(err, BATON_ERR_ARG, "sequence %u has %u tokens, not %u", seq, s->kv.seq[seq].length, n);
-	bt_kv_truncate(&s->kv, seq, n);
+	uint32_t length = baton_seq_length(s, seq), computed = s->kv.seq[seq].length;
+	if (n > length) return bt_fail(err, BATON_ERR_ARG, "sequence %u has %u tokens, not %u", seq, length, n);
+	if (recurrent(s) && n < computed) computed = bt_states_truncate(&s->states, seq, n);
+	else if (n < computed) computed = n;
+	bt_kv_truncate(&s->kv, seq, computed);
+	s->pending[seq] = n - computed;
 	return BATON_OK;
 }
 
@@ -219,6 +278,10 @@ enum baton_status baton_seq_copy(struct baton_session *s, uint32_t src, uint32_t
 	if (src >= s->params.n_seq) return bad_seq(s, src, err);
 	if (dst >= s->params.n_seq) return bad_seq(s, dst, err);
 	bt_kv_share(&s->kv, src, dst);
+	if (!recurrent(s) || src == dst) return BATON_OK;
+	bt_states_share(&s->states, src, dst);
+	s->pending[dst] = s->pending[src];
+	memcpy(history(s, dst), history(s, src), baton_seq_length(s, src) * sizeof *s->history);
 	return BATON_OK;
 }
 
@@ -262,12 +325,12 @@ static enum baton_status check_inputs(struct baton_session *s, const struct bato
 	}
 	uint32_t need = 0;
 	for (uint32_t q = 0; q < s->params.n_seq; q++) {
-		uint64_t length = (uint64_t)s->kv.seq[q].length + s->seq_count[q];
+		uint64_t length = (uint64_t)baton_seq_length(s, q) + s->seq_count[q];
 		if (length > s->params.n_ctx)
 			return bt_fail(err, BATON_ERR_LIMIT,
 			               "the context is full: %llu tokens are needed, the session holds %u (see -c)",
 			               (unsigned long long)length, s->params.n_ctx);
-		need += bt_kv_pages_needed(&s->kv, q, s->seq_count[q]);
+		if (s->seq_count[q]) need += bt_kv_pages_needed(&s->kv, q, s->pending[q] + s->seq_count[q]);
 	}
 	if (need > s->kv.n_free)
 		return bt_fail(err, BATON_ERR_LIMIT,
@@ -290,6 +353,20 @@ static enum baton_status grow_logits(struct baton_session *s, size_t n, struct b
 	return BATON_OK;
 }
 
+/* Give `count` rows from `row` on to sequence q: room in the cache, positions, the slots of its state. */
+static enum baton_status place_seq(struct baton_session *s, uint32_t q, uint32_t row, uint32_t count,
+                                   struct bt_step_seq *seq, struct baton_error *err)
+{
+	*seq = (struct bt_step_seq){.row0 = row, .n = count, .pos0 = s->kv.seq[q].length, .pages = s->kv.seq[q].page};
+	enum baton_status status = bt_kv_append(&s->kv, q, count, copy_page, s, err);
+	if (status) return status;
+	for (uint32_t i = 0; i < count; i++) s->pos[row + i] = (int32_t)(seq->pos0 + i);
+	if (!recurrent(s)) return BATON_OK;
+	seq->state_in = bt_states_slot(&s->states, q);
+	seq->state_out = bt_states_advance(&s->states, q, seq->pos0 + count, count > 1);
+	return BATON_OK;
+}
+
 /* Compute inputs first .. first + n - 1 as one step: rows of a sequence are put together, in order. */
 static enum baton_status run_step(struct baton_session *s, const struct baton_input *in, size_t first, uint32_t n,
                                   size_t *n_done, struct baton_error *err)
@@ -300,21 +377,16 @@ static enum baton_status run_step(struct baton_session *s, const struct baton_in
 	for (uint32_t q = 0; q < s->params.n_seq; q++) {
 		uint32_t count = s->seq_count[q];
 		if (!count) continue;
-		struct bt_step_seq *seq = &s->step_seq[n_seqs++];
-		*seq = (struct bt_step_seq){.row0 = row,
-		                            .n = count,
-		                            .pos0 = s->kv.seq[q].length,
-		                            .pages = s->kv.seq[q].page};
 		s->seq_start[q] = row;
-		enum baton_status status = bt_kv_append(&s->kv, q, count, copy_page, s, err);
+		enum baton_status status = place_seq(s, q, row, count, &s->step_seq[n_seqs++], err);
 		if (status) return status;
-		for (uint32_t i = 0; i < count; i++) s->pos[row + i] = (int32_t)(seq->pos0 + i);
 		row += count;
 	}
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t at = s->seq_start[in[first + i].seq]++;
+		uint32_t q = in[first + i].seq, at = s->seq_start[q]++;
 		s->token[at] = in[first + i].token;
 		s->order[at] = (uint32_t)(first + i);
+		if (recurrent(s)) history(s, q)[s->pos[at]] = s->token[at];
 	}
 	struct bt_step step = {.n_tokens = n,
 	                       .n_seqs = n_seqs,
@@ -336,6 +408,46 @@ static enum baton_status run_step(struct baton_session *s, const struct baton_in
 	return s->backend->run(s->exec, &step, err);
 }
 
+/* All inputs in steps of n_ubatch. */
+static enum baton_status run_steps(struct baton_session *s, const struct baton_input *in, size_t n, size_t *done,
+                                   struct baton_error *err)
+{
+	enum baton_status status = BATON_OK;
+	for (size_t first = 0; first < n && !status;) {
+		uint32_t count = n - first < s->params.n_ubatch ? (uint32_t)(n - first) : s->params.n_ubatch;
+		if (s->params.cancel && s->params.cancel(s->params.user))
+			return bt_fail(err, BATON_ERR_CANCELLED, "cancelled");
+		status = run_step(s, in, first, count, done, err);
+		first += count;
+	}
+	return status;
+}
+
+/* Compute again what lies between the sequence's state and its end. */
+static enum baton_status catch_up(struct baton_session *s, uint32_t q, struct baton_error *err)
+{
+	enum baton_status status = BATON_OK;
+	while (s->pending[q] && !status) {
+		uint32_t n = s->pending[q] < s->params.n_ubatch ? s->pending[q] : s->params.n_ubatch;
+		const int32_t *token = history(s, q) + s->kv.seq[q].length;
+		for (uint32_t i = 0; i < n; i++) s->replay[i] = (struct baton_input){.token = token[i], .seq = q};
+		size_t done = 0;
+		status = run_steps(s, s->replay, n, &done, err);
+		s->pending[q] -= n;
+	}
+	return status;
+}
+
+/* After a failure: put every sequence back to where it was. */
+static void undo(struct baton_session *s)
+{
+	for (uint32_t q = 0; q < s->params.n_seq; q++) {
+		bt_kv_truncate(&s->kv, q, s->seq_before[q]);
+		s->pending[q] = s->pending_before[q];
+		if (recurrent(s)) bt_states_undo(&s->states, q);
+	}
+}
+
 enum baton_status baton_eval(struct baton_session *s, const struct baton_input *in, size_t n, struct baton_error *err)
 {
 	size_t n_logits = 0, done = 0;
@@ -344,20 +456,19 @@ enum baton_status baton_eval(struct baton_session *s, const struct baton_input *
 	if (!status) status = grow_logits(s, n_logits, err);
 	if (status) return status;
 	for (size_t i = 0; i < n; i++) s->logit_index[i] = UINT32_MAX;
-	for (uint32_t q = 0; q < s->params.n_seq; q++) s->seq_before[q] = s->kv.seq[q].length;
-	size_t first = 0;
-	while (first < n && !status) {
-		uint32_t count = n - first < s->params.n_ubatch ? (uint32_t)(n - first) : s->params.n_ubatch;
-		if (s->params.cancel && s->params.cancel(s->params.user))
-			status = bt_fail(err, BATON_ERR_CANCELLED, "cancelled");
-		else status = run_step(s, in, first, count, &done, err);
-		first += count;
+	for (uint32_t q = 0; q < s->params.n_seq; q++) {
+		s->seq_before[q] = s->kv.seq[q].length;
+		s->pending_before[q] = s->pending[q];
+		if (recurrent(s)) bt_states_begin(&s->states, q);
 	}
-	if (!status) {
-		s->n_inputs = n;
-		return BATON_OK;
+	for (size_t i = 0; i < n && !status; i++)
+		if (s->pending[in[i].seq]) status = catch_up(s, in[i].seq, err);
+	if (!status) status = run_steps(s, in, n, &done, err);
+	if (status) {
+		undo(s);
+		return status;
 	}
-	/* Put every sequence back to where it was. */
-	for (uint32_t q = 0; q < s->params.n_seq; q++) bt_kv_truncate(&s->kv, q, s->seq_before[q]);
-	return status;
+	for (uint32_t q = 0; recurrent(s) && q < s->params.n_seq; q++) bt_states_commit(&s->states, q);
+	s->n_inputs = n;
+	return BATON_OK;
 }

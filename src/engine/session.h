@@ -4,6 +4,7 @@
 
 #include "engine/kv.h"
 #include "engine/model.h"
+#include "engine/state.h"
 
 struct baton_session {
 	const struct baton_model *model;
@@ -17,11 +18,20 @@ struct baton_session {
 	struct bt_dev_mem *k, *v; /* [plan.n_caches] */
 	const struct bt_type *type_k, *type_v;
 
+	/* Recurrent models only. A state can't be rewound, so cutting a sequence returns to a mark before the place, and the
+	 * tokens between are computed again when the sequence goes on: the last `pending` of its history are not in the cache. */
+	struct bt_states states;
+	struct bt_dev_mem *state;   /* [plan.n_states] */
+	int32_t *history;           /* [n_seq][n_ctx] tokens of each sequence */
+	uint32_t *pending;          /* [n_seq]; all 0 for other models */
+	struct baton_input *replay; /* [n_ubatch] */
+
 	/* The step under construction; arrays of n_ubatch. */
 	int32_t *token, *pos;
 	uint32_t *logit_row, *order;                  /* order: index into the call's input of each row */
 	struct bt_step_seq *step_seq;                 /* [n_seq] */
 	uint32_t *seq_count, *seq_start, *seq_before; /* [n_seq] */
+	uint32_t *pending_before;                     /* [n_seq] */
 
 	/* Results of the last call. */
 	float *logits; /* [cap_logits][n_vocab] */
