@@ -29,7 +29,19 @@ struct bt_hparams {
 
 	struct {
 		uint32_t count, used, ff; /* 0: none */
+		uint32_t ff_shared;       /* of the experts that all tokens use; 0: none */
+		uint32_t n_group, n_group_used;
+		bool sigmoid, normalize;
+		float scale;
 	} expert;
+
+	struct {
+		uint32_t taps;            /* of the causal convolution */
+		uint32_t n_head, n_group; /* heads, and groups of them that share vectors */
+		uint32_t d_state, d_head;
+	} ssm;
+
+	uint8_t *recurrent; /* [n_layer] or NULL: 1 where a block has a recurrence in place of attention */
 };
 
 /* What a family's functions work on. */
@@ -49,6 +61,7 @@ struct bt_family {
 	const char *name;      /* general.architecture */
 	bool rope_neox;        /* pairs (i, i + n/2) rather than neighbours */
 	bool ffn_key_optional; /* feed_forward_length may be missing: every layer has experts */
+	bool mixed_blocks;     /* a 0 among the per-block keys says that a block lacks such a part */
 	/* Read what the common keys (bt_hparams_read) don't hold; NULL: nothing. */
 	void (*hparams)(struct bt_arch_build *b);
 	/* Append the operations of one layer. */

@@ -46,6 +46,14 @@ float bt_key_f32(struct bt_arch_build *b, const char *key, bool required, float 
 	return b->status ? dflt : x;
 }
 
+bool bt_key_bool(struct bt_arch_build *b, const char *key, bool dflt)
+{
+	char name[128];
+	bool x = dflt;
+	if (!b->status) b->status = bt_gguf_get_bool(b->g, full_key(b, key, name, sizeof name), dflt, &x, NULL, b->err);
+	return b->status ? dflt : x;
+}
+
 uint32_t *bt_key_per_layer(struct bt_arch_build *b, const char *key, bool required, uint32_t dflt, uint32_t lo,
                            uint32_t hi)
 {
@@ -149,14 +157,15 @@ void bt_hparams_read(struct bt_arch_build *b)
 	hp->n_layer = blocks - hp->n_layer_draft;
 	hp->n_embd = bt_key_u32(b, "embedding_length", true, 1, 1, BT_LIMIT_WIDTH);
 	hp->n_ctx_train = bt_key_u32(b, "context_length", false, 4096, 1, BT_LIMIT_CONTEXT);
-	hp->n_head = bt_key_per_layer(b, "attention.head_count", true, 0, 1, 65536);
+	hp->n_head = bt_key_per_layer(b, "attention.head_count", true, 0, b->family->mixed_blocks ? 0 : 1, 65536);
 	hp->n_ff = bt_key_per_layer(b, "feed_forward_length", !b->family->ffn_key_optional, 0, 0, BT_LIMIT_WIDTH);
 	if (b->status) return;
 	hp->n_head_kv = bt_key_per_layer(b, "attention.head_count_kv", false, 0, 0, 65536);
 	if (b->status) return;
 	for (uint32_t i = 0; i < hp->n_layer; i++) {
+		if (!hp->n_head_kv[i] && b->family->mixed_blocks) continue;
 		if (!hp->n_head_kv[i]) hp->n_head_kv[i] = hp->n_head[i];
-		if (hp->n_head[i] % hp->n_head_kv[i]) {
+		if (!hp->n_head[i] || hp->n_head[i] % hp->n_head_kv[i]) {
 			b->status = bt_fail(b->err, BATON_ERR_FORMAT,
 			                    "block %u has %u heads, no multiple of its %u key/value heads", i,
 			                    hp->n_head[i], hp->n_head_kv[i]);
@@ -165,11 +174,28 @@ void bt_hparams_read(struct bt_arch_build *b)
 	}
 	hp->d_k = head_size(b, "attention.key_length");
 	hp->d_v = head_size(b, "attention.value_length");
-	hp->eps = bt_key_f32(b, "attention.layer_norm_rms_epsilon", true, 1e-5f);
+	/* Nemotron's converter may write the norm's epsilon under the name of the other norm. */
+	float other = bt_key_f32(b, "attention.layer_norm_epsilon", false, -1);
+	hp->eps = bt_key_f32(b, "attention.layer_norm_rms_epsilon", other < 0, other);
 	if (!b->status && !(hp->eps >= 0 && hp->eps < 1))
 		b->status = bt_fail(b->err, BATON_ERR_FORMAT, "the key %s.attention.layer_norm_rms_epsilon is %g",
 		                    b->family->name, (double)hp->eps);
 	read_rope(b);
 	read_vocab_size(b);
 	if (!b->status && b->family->hparams) b->family->hparams(b);
+}
+
+void bt_hparams_recurrent_layers(struct bt_arch_build *b)
+{
+	struct bt_hparams *hp = &b->hp;
+	uint32_t every = bt_key_u32(b, "full_attention_interval", false, 4, 1, BT_LIMIT_LAYERS);
+	if (b->status) return;
+	char name[128];
+	full_key(b, "attention.recurrent_layers", name, sizeof name);
+	bool listed = bt_gguf_find(b->g, name) != NULL;
+	uint32_t *list = listed ? bt_key_per_layer(b, "attention.recurrent_layers", true, 0, 0, 1) : NULL;
+	hp->recurrent = bt_arena_zalloc(&b->plan->arena, hp->n_layer);
+	if (!b->status && !hp->recurrent) b->status = bt_fail_nomem(b->err, hp->n_layer, "the model's parameters");
+	if (b->status) return;
+	for (uint32_t i = 0; i < hp->n_layer; i++) hp->recurrent[i] = list ? list[i] != 0 : (i + 1) % every != 0;
 }

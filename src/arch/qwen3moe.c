@@ -4,16 +4,15 @@
 
 static void hparams(struct bt_arch_build *b)
 {
-	struct bt_hparams *hp = &b->hp;
-	hp->expert.count = bt_key_u32(b, "expert_count", true, 0, 1, BT_LIMIT_EXPERTS);
-	hp->expert.used = bt_key_u32(b, "expert_used_count", true, 0, 1, hp->expert.count);
-	hp->expert.ff = bt_key_u32(b, "expert_feed_forward_length", true, 0, 1, BT_LIMIT_WIDTH);
+	bt_hparams_experts(b);
+	b->hp.expert.normalize = true;
 }
 
 static void layer(struct bt_arch_build *b, uint32_t il)
 {
 	bt_build_attention(b, il, bt_build_norm(b, il, "attn_norm"), (struct bt_attention_features){.qk_norm = true});
-	bt_build_experts(b, il, bt_build_norm(b, il, "ffn_norm"));
+	if (il + 1 == b->hp.n_layer) bt_build_gather(b, il);
+	bt_build_experts(b, il, bt_build_norm(b, il, "ffn_norm"), (struct bt_expert_features){0});
 }
 
 const struct bt_family bt_family_qwen3moe = {

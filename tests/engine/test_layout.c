@@ -10,7 +10,7 @@ static void lifetime(const struct bt_plan *p, uint32_t v, uint32_t *first, uint3
 	*last = 0;
 	for (uint32_t i = 0; i < p->n_ops; i++) {
 		bool used = false;
-		for (int j = 0; j < 2; j++) used |= p->op[i].in[j] == v;
+		for (int j = 0; j < BT_MAX_INS; j++) used |= p->op[i].in[j] == v;
 		for (int j = 0; j < BT_MAX_MATS; j++) used |= p->op[i].out[j] == v;
 		if (!used) continue;
 		if (*first == UINT32_MAX) *first = i;
@@ -21,8 +21,8 @@ static void lifetime(const struct bt_plan *p, uint32_t v, uint32_t *first, uint3
 static void values_alive_together_do_not_overlap(void **state)
 {
 	(void)state;
-	static const char *const names[] = {"llama-plain.Q8_0", "qwen3.Q8_0", "qwen3moe.Q8_0"};
-	for (size_t m = 0; m < 3; m++) {
+	static const char *const names[] = {"llama-plain.Q8_0", "qwen3.Q8_0", "qwen35moe.Q4_0", "nemotron_h.Q8_0"};
+	for (size_t m = 0; m < sizeof names / sizeof *names; m++) {
 		struct baton_model *model = open_fixture(names[m], false);
 		const struct bt_plan *p = &model->plan;
 		size_t *offset = calloc(p->n_values, sizeof *offset), size, sum = 0;
@@ -48,10 +48,9 @@ static void values_alive_together_do_not_overlap(void **state)
 	}
 }
 
-static void broken_plans_are_refused(void **state)
+static void break_each_operation(const char *name)
 {
-	(void)state;
-	struct baton_model *model = open_fixture("llama-plain.Q8_0", false);
+	struct baton_model *model = open_fixture(name, false);
 	struct bt_plan *p = &model->plan;
 	struct baton_error err;
 	assert_int_equal(bt_plan_check(p, &err), BATON_OK);
@@ -70,9 +69,33 @@ static void broken_plans_are_refused(void **state)
 			assert_int_equal(bt_plan_check(p, &err), BATON_ERR_FORMAT);
 			p->value[saved.out[0]].width--;
 		}
+		if (saved.kind == BT_OP_DELTA_NET || saved.kind == BT_OP_MAMBA2) {
+			p->op[i].recurrence.state = p->n_states;
+			assert_int_equal(bt_plan_check(p, &err), BATON_ERR_FORMAT);
+			p->op[i] = saved;
+			p->op[i].recurrence.n_group *= 2;
+			assert_int_equal(bt_plan_check(p, &err), BATON_ERR_FORMAT);
+			p->op[i] = saved;
+			p->op[i].recurrence.a = NULL;
+			assert_int_equal(bt_plan_check(p, &err), BATON_ERR_FORMAT);
+			p->op[i] = saved;
+		}
+		if (saved.kind == BT_OP_CONV || saved.kind == BT_OP_GATE || saved.kind == BT_OP_SPLIT) {
+			p->value[saved.in[0]].width++;
+			assert_int_equal(bt_plan_check(p, &err), BATON_ERR_FORMAT);
+			p->value[saved.in[0]].width--;
+		}
 	}
 	assert_int_equal(bt_plan_check(p, &err), BATON_OK);
 	baton_model_close(&model);
+}
+
+static void broken_plans_are_refused(void **state)
+{
+	(void)state;
+	break_each_operation("llama-plain.Q8_0");
+	break_each_operation("qwen35.Q8_0");
+	break_each_operation("nemotron_h_moe.Q5_K_M");
 }
 
 int main(void)

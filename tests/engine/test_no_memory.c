@@ -67,7 +67,8 @@ static void every_allocation_may_fail(void **state)
 	(void)state;
 	fail_each("llama-plain.Q8_0", false);
 	fail_each("llama-plain.Q8_0", true);
-	fail_each("qwen3moe.Q8_0", false);
+	fail_each("qwen35moe.Q4_0", false);
+	fail_each("nemotron_h.Q8_0", false);
 }
 
 int main(void)

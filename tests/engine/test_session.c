@@ -3,7 +3,9 @@
 
 #define N 150 /* tokens of a prompt: several pages of the cache */
 
-static const char *const models[] = {"llama-plain.Q8_0", "qwen2.Q4_K_M", "qwen3moe.Q8_0"};
+static const char *const models[] = {"llama-plain.Q8_0", "qwen2.Q4_K_M", "qwen35moe.Q4_0", "nemotron_h_moe.Q5_K_M"};
+#define N_MODELS (sizeof models / sizeof *models)
+#define EXPERTS  2 /* the first with experts */
 
 /* Logits of the last tokens of prompt 0, computed in one go by one thread: what all else is compared with. */
 static float *reference(struct baton_model *m, const char *level, size_t *bytes)
@@ -55,7 +57,7 @@ static void same_bits_however_cut(struct baton_model *m, const char *level)
 static void results_do_not_depend_on_threads_or_batches(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+	for (size_t i = 0; i < N_MODELS; i++) {
 		struct baton_model *m = open_fixture(models[i], false);
 		same_bits_however_cut(m, NULL);
 		if (!i) same_bits_however_cut(m, "c"); /* slow: one model will do */
@@ -66,7 +68,7 @@ static void results_do_not_depend_on_threads_or_batches(void **state)
 static void results_do_not_depend_on_neighbours(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+	for (size_t i = 0; i < N_MODELS; i++) {
 		struct baton_model *m = open_fixture(models[i], false);
 		size_t bytes;
 		float *want = reference(m, NULL, &bytes);
@@ -109,14 +111,19 @@ static void reading_gives_what_mapping_gives(void **state)
 	free(read);
 }
 
-static void sequences_share_a_beginning_and_part(void **state)
+static bool cancel_third(void *user)
 {
-	(void)state;
-	struct baton_model *m = open_fixture(models[0], false);
+	return ++*(int *)user == 3;
+}
+
+static void share_and_part(const char *name, uint32_t n_checkpoints)
+{
+	struct baton_model *m = open_fixture(name, false);
 	size_t bytes;
 	float *want = reference(m, NULL, &bytes);
 	struct baton_session_params p = baton_session_params_default();
 	p.n_seq = 3;
+	p.n_checkpoints = n_checkpoints;
 	struct baton_session *s = open_session(m, &p);
 	struct baton_error err;
 	eval_prompt(s, 0, 0, 0, 100);
@@ -135,6 +142,64 @@ static void sequences_share_a_beginning_and_part(void **state)
 	baton_session_close(&s);
 	free(want);
 	baton_model_close(&m);
+}
+
+static void sequences_share_a_beginning_and_part(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < N_MODELS; i++) {
+		share_and_part(models[i], 4);
+		share_and_part(models[i], 0);
+	}
+}
+
+/* Sequences grow by prompts and by single tokens, are cut, copied and cut off in the middle of a call; what is computed in
+ * the end has the bits of a sequence that never did anything else. */
+static void any_history_ends_in_the_same_state(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < N_MODELS; i++) {
+		struct baton_model *m = open_fixture(models[i], false);
+		size_t bytes;
+		float *want = reference(m, NULL, &bytes);
+		srand(7 + (unsigned)i);
+		for (uint32_t checkpoints = 0; checkpoints < 6; checkpoints += 2) {
+			int calls = -1000000;
+			struct baton_session_params p = baton_session_params_default();
+			p.n_seq = 3;
+			p.n_ubatch = 16;
+			p.n_checkpoints = checkpoints;
+			p.cancel = cancel_third;
+			p.user = &calls;
+			struct baton_session *s = open_session(m, &p);
+			for (int round = 0; round < 60; round++) {
+				uint32_t q = (uint32_t)rand() % 3, n = baton_seq_length(s, q);
+				int what = rand() % 8;
+				struct baton_error err;
+				if (what == 0) {
+					assert_int_equal(baton_seq_truncate(s, q, (uint32_t)rand() % (n + 1), &err),
+					                 BATON_OK);
+				} else if (what == 1) {
+					assert_int_equal(baton_seq_copy(s, q, (uint32_t)rand() % 3, &err), BATON_OK);
+				} else if (what == 2) {
+					struct baton_input in[64] = {{0}};
+					for (int j = 0; j < 64; j++) in[j].seq = q;
+					calls = 0;
+					assert_int_equal(baton_eval(s, in, 64, &err), BATON_ERR_CANCELLED);
+					calls = -1000000;
+					assert_int_equal(baton_seq_length(s, q), n);
+				} else {
+					size_t count = what < 6 ? 1 : 1 + (size_t)rand() % 40;
+					if (n + count > N) continue;
+					eval_prompt(s, 0, q, n, count);
+					for (size_t j = 0; j < count; j++) check_row(s, j, want, n + j, bytes);
+				}
+			}
+			baton_session_close(&s);
+		}
+		free(want);
+		baton_model_close(&m);
+	}
 }
 
 static void a_full_context_is_refused_and_changes_nothing(void **state)
@@ -165,15 +230,9 @@ static void a_full_context_is_refused_and_changes_nothing(void **state)
 	baton_model_close(&m);
 }
 
-static bool cancel_third(void *user)
+static void cancelled_call(const char *name)
 {
-	return ++*(int *)user == 3;
-}
-
-static void a_cancelled_call_changes_nothing(void **state)
-{
-	(void)state;
-	struct baton_model *m = open_fixture(models[0], false);
+	struct baton_model *m = open_fixture(name, false);
 	size_t bytes;
 	float *want = reference(m, NULL, &bytes);
 	int calls = -1000;
@@ -196,11 +255,17 @@ static void a_cancelled_call_changes_nothing(void **state)
 	baton_model_close(&m);
 }
 
+static void a_cancelled_call_changes_nothing(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < N_MODELS; i++) cancelled_call(models[i]);
+}
+
 static void logits_go_to_whom_they_belong(void **state)
 {
 	(void)state;
 	/* The null device marks each row's logits with its token and position. */
-	struct baton_model *m = open_fixture(models[2], false);
+	struct baton_model *m = open_fixture(models[EXPERTS], false);
 	struct baton_session_params p = baton_session_params_default();
 	p.device = "null";
 	p.n_ctx = 4096;
@@ -284,6 +349,7 @@ int main(void)
 		cmocka_unit_test(results_do_not_depend_on_neighbours),
 		cmocka_unit_test(reading_gives_what_mapping_gives),
 		cmocka_unit_test(sequences_share_a_beginning_and_part),
+		cmocka_unit_test(any_history_ends_in_the_same_state),
 		cmocka_unit_test(a_full_context_is_refused_and_changes_nothing),
 		cmocka_unit_test(a_cancelled_call_changes_nothing),
 		cmocka_unit_test(logits_go_to_whom_they_belong),
