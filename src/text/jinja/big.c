@@ -1,5 +1,6 @@
 #include "text/jinja/big.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -244,6 +245,38 @@ bool bt_jj_big_divmod(struct bt_arena *a, const struct bt_jj_big *x, const struc
 size_t bt_jj_big_bits(const struct bt_jj_big *x)
 {
 	return x->n ? (size_t)x->n * 32 - (size_t)__builtin_clz(x->d[x->n - 1]) : 0;
+}
+
+/* |x| * 2^by */
+static const struct bt_jj_big *scaled(struct bt_arena *a, const struct bt_jj_big *x, size_t by)
+{
+	struct bt_jj_big *b = new_big(a, x->n + by / 32 + 1);
+	if (!b) return NULL;
+	shift_left(b->d + by / 32, x->d, x->n, (int)(by % 32));
+	return trim(b);
+}
+
+bool bt_jj_big_quotient(struct bt_arena *a, const struct bt_jj_big *x, const struct bt_jj_big *y, double *out)
+{
+	long size = (long)bt_jj_big_bits(x) - (long)bt_jj_big_bits(y); /* 2^(size - 1) < |x / y| < 2^(size + 1) */
+	double sign = x->neg != y->neg ? -1 : 1;
+	*out = copysign(0, sign);
+	if (!x->n || size < DBL_MIN_EXP - DBL_MANT_DIG - 1) return true;
+	*out = copysign(INFINITY, sign);
+	if (size > DBL_MAX_EXP) return true;
+	/* |x / y| as q * 2^exp, where q has two or three bits more than the result has room for. A result that is
+	 * subnormal has less room: exp stops at its last bit. */
+	int exp = (int)(size > DBL_MIN_EXP ? size : DBL_MIN_EXP) - DBL_MANT_DIG - 2;
+	const struct bt_jj_big *n = scaled(a, x, exp < 0 ? (size_t)-exp : 0);
+	const struct bt_jj_big *d = scaled(a, y, exp > 0 ? (size_t)exp : 0), *quot, *rem;
+	if (!n || !d || !bt_jj_big_divmod(a, n, d, &quot, &rem)) return false;
+	uint64_t q = (quot->n > 1 ? (uint64_t)quot->d[1] << 32 : 0) | (quot->n ? quot->d[0] : 0);
+	int bits = (int)bt_jj_big_bits(quot), room = DBL_MIN_EXP - exp;
+	uint64_t half = (uint64_t)1 << ((bits > room ? bits : room) - DBL_MANT_DIG - 1);
+	q |= rem->n > 0;                               /* below half of the last bit that stays */
+	if (q & half && q & (3 * half - 1)) q += half; /* up, ties to even */
+	*out = copysign(ldexp((double)(q & ~(2 * half - 1)), exp), sign);
+	return true;
 }
 
 double bt_jj_big_double(const struct bt_jj_big *x)

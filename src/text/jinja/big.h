@@ -31,6 +31,8 @@ bool bt_jj_big_divmod(struct bt_arena *a, const struct bt_jj_big *x, const struc
 int bt_jj_big_cmp(const struct bt_jj_big *x, const struct bt_jj_big *y);
 /* Nearest double, ties to even; infinity when too large. */
 double bt_jj_big_double(const struct bt_jj_big *x);
+/* x / y to the nearest double, ties to even; infinity when too large. y is not zero. false: no memory. */
+bool bt_jj_big_quotient(struct bt_arena *a, const struct bt_jj_big *x, const struct bt_jj_big *y, double *out);
 /* Bits of the magnitude. */
 size_t bt_jj_big_bits(const struct bt_jj_big *x);
 /* Digits (0-9a-z) of a valid number in base 2..36, without sign. */

@@ -1,6 +1,7 @@
 /* call.c: calling values, and handing arguments to built-ins. */
 #include "text/jinja/exec.h"
 
+#include <limits.h>
 #include <stdio.h>
 
 bool bt_jj_callable(struct bt_jj_val v)
@@ -176,4 +177,16 @@ bool bt_jj_arg_index(struct bt_jj *r, struct bt_jj_val v, int64_t dflt, int64_t 
 bool bt_jj_arg_bool(struct bt_jj_val v, bool dflt)
 {
 	return v.type == BT_JJ_MISSING ? dflt : bt_jj_truth(v);
+}
+
+bool bt_jj_arg_flag(struct bt_jj *r, struct bt_jj_val v, bool *out)
+{
+	int64_t i = 0;
+	*out = false;
+	if (v.type == BT_JJ_UNDEFINED)
+		bt_jj_fail(r, "TypeError", "'Undefined' object cannot be interpreted as an integer");
+	else if (bt_jj_arg_index(r, v, 0, &i) && (i > INT_MAX || i < INT_MIN))
+		bt_jj_fail(r, "OverflowError", "Python int too large to convert to C int");
+	*out = i;
+	return !r->err.status;
 }

@@ -97,12 +97,12 @@ static struct bt_jj_val filter_float(struct bt_jj *r, struct bt_jj_call *c)
 static struct bt_jj_val filter_int(struct bt_jj *r, struct bt_jj_call *c)
 {
 	struct bt_jj_val v = c->self, dflt = bt_jj_given(c->arg[0]) ? c->arg[0] : bt_jj_int(0);
-	int64_t base;
+	int64_t base = 1; /* one that no text has */
 	if (v.type == BT_JJ_UNDEFINED) return bt_jj_fail_undefined(r, v);
 	if (v.type == BT_JJ_FLOAT) return isnan(v.f) ? dflt : bt_jj_int_of_float(r, v.f);
 	if (bt_jj_is_int(v)) return bt_jj_positive(r, v);
 	if (v.type != BT_JJ_STR) return dflt;
-	if (!bt_jj_arg_index(r, c->arg[1], 10, &base)) return bt_jj_failed();
+	if (!bt_jj_given(c->arg[1]) || bt_jj_is_int(c->arg[1])) bt_jj_arg_index(r, c->arg[1], 10, &base);
 	struct bt_jj_val i = bt_jj_parse_int(r, v.s, base >= 0 && base <= 36 ? (int)base : 1);
 	if (i.type != BT_JJ_MISSING) return i;
 	i = bt_jj_parse_float(r, v.s);
@@ -119,6 +119,8 @@ static struct bt_jj_val filter_round(struct bt_jj *r, struct bt_jj_call *c)
 	if (v.type == BT_JJ_UNDEFINED) return bt_jj_fail_undefined(r, v);
 	if (!bt_jj_is_number(v))
 		return bt_jj_fail(r, "TypeError", "type %s doesn't define __round__ method", bt_jj_type_name(v));
+	if (c->arg[0].type == BT_JJ_NONE && !ceiling && !down)
+		return v.type == BT_JJ_FLOAT ? bt_jj_int_of_float(r, rint(v.f)) : bt_jj_positive(r, v);
 	if (!bt_jj_arg_index(r, c->arg[0], 0, &digits)) return bt_jj_failed();
 	if (!ceiling && !down) return bt_jj_round(r, v, digits);
 	struct bt_jj_val scale = bt_jj_arith(r, BT_JJ_POW, bt_jj_int(10), bt_jj_int(digits));

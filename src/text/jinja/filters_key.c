@@ -292,9 +292,11 @@ static struct bt_jj_list *sort_keys(struct bt_jj *r, const struct bt_jj_list *l,
 
 struct bt_jj_val bt_jj_filter_sort(struct bt_jj *r, struct bt_jj_call *c)
 {
+	bool reverse;
 	struct bt_jj_list *l = copy_of(r, c->self);
-	struct bt_jj_list *keys = l ? sort_keys(r, l, c->arg[2], !bt_jj_arg_bool(c->arg[1], false)) : NULL;
-	if (!keys || !bt_jj_sort(r, l->v, keys->v, l->n, bt_jj_arg_bool(c->arg[0], false))) return bt_jj_failed();
+	if (!l || !bt_jj_arg_flag(r, c->arg[0], &reverse)) return bt_jj_failed();
+	struct bt_jj_list *keys = sort_keys(r, l, c->arg[2], !bt_jj_arg_bool(c->arg[1], false));
+	if (!keys || !bt_jj_sort(r, l->v, keys->v, l->n, reverse)) return bt_jj_failed();
 	return bt_jj_of_list(l);
 }
 
@@ -309,6 +311,7 @@ struct bt_jj_val bt_jj_filter_dictsort(struct bt_jj *r, struct bt_jj_call *c)
 		return bt_jj_fail(r, "AttributeError", "'%s' object has no attribute 'items'",
 		                  bt_jj_type_name(c->self));
 	struct getter g;
+	bool reverse;
 	const struct bt_jj_dict *d = c->self.dict;
 	struct bt_jj_list *l = bt_jj_list_new(r, d->n), *keys = bt_jj_list_new(r, d->n);
 	if (!l || !keys || !getter(r, &g, bt_jj_none(), !bt_jj_arg_bool(c->arg[0], false), bt_jj_none()))
@@ -317,7 +320,8 @@ struct bt_jj_val bt_jj_filter_dictsort(struct bt_jj *r, struct bt_jj_call *c)
 		if (!bt_jj_list_add(r, l, bt_jj_pair(r, d->e[i].key, d->e[i].val))) return bt_jj_failed();
 		if (!bt_jj_list_add(r, keys, get(r, &g, value ? d->e[i].val : d->e[i].key))) return bt_jj_failed();
 	}
-	if (!bt_jj_sort(r, l->v, keys->v, l->n, bt_jj_arg_bool(c->arg[2], false))) return bt_jj_failed();
+	if (!bt_jj_arg_flag(r, c->arg[2], &reverse) || !bt_jj_sort(r, l->v, keys->v, l->n, reverse))
+		return bt_jj_failed();
 	return bt_jj_of_list(l);
 }
 

@@ -1,55 +1,71 @@
 #include "text/jinja/exec.h"
 #include "text/jinja/filters.h"
 
-/* State of |batch and |slice. */
-struct chunks {
-	int64_t n;
+static bool is_given(struct bt_jj_val fill)
+{
+	return fill.type != BT_JJ_MISSING && fill.type != BT_JJ_NONE;
+}
+
+struct batches {
+	struct bt_jj_val size; /* anything: only a length that equals it ends a batch */
 	struct bt_jj_val fill;
-	const struct bt_jj_list *all; /* of slice */
-	int64_t next, offset;
+	struct bt_jj_val held; /* the first of the next batch; MISSING: none yet */
 };
 
-static bool fill_up(struct bt_jj *r, struct bt_jj_list *l, int64_t n, struct bt_jj_val fill)
+static bool fill_up(struct bt_jj *r, struct bt_jj_list *l, const struct batches *c)
 {
-	if (fill.type == BT_JJ_MISSING || fill.type == BT_JJ_NONE) return true;
-	while ((int64_t)l->n < n)
-		if (!bt_jj_charge(r, 1) || !bt_jj_list_add(r, l, fill)) return false;
+	int64_t size;
+	if (!is_given(c->fill)) return true;
+	struct bt_jj_val less = bt_jj_compare(r, BT_JJ_LT, bt_jj_int((int64_t)l->n), c->size);
+	if (bt_jj_is_fail(less) || !less.b) return !bt_jj_is_fail(less);
+	if (!bt_jj_is_int(c->size)) {
+		bt_jj_fail(r, "TypeError", "can't multiply sequence by non-int of type '%s'", bt_jj_type_name(c->size));
+		return false;
+	}
+	bt_jj_arg_index(r, c->size, 0, &size);
+	while ((int64_t)l->n < size)
+		if (!bt_jj_charge(r, 1) || !bt_jj_list_add(r, l, c->fill)) return false;
 	return true;
 }
 
 static enum bt_jj_step next_batch(struct bt_jj *r, struct bt_jj_iter *it, struct bt_jj_val *out)
 {
-	struct chunks *c = it->ctx;
+	struct batches *c = it->ctx;
 	struct bt_jj_list *l = bt_jj_list_new(r, 0);
 	struct bt_jj_val v;
-	enum bt_jj_step step = BT_JJ_ITEM;
-	if (!l) return BT_JJ_BROKEN;
-	/* A count below one never fills a batch, so all goes into the first. */
-	while ((c->n < 1 || (int64_t)l->n < c->n) && (step = bt_jj_iter_next(r, it->from, &v)) == BT_JJ_ITEM)
-		if (!bt_jj_list_add(r, l, v)) return BT_JJ_BROKEN;
-	if (step == BT_JJ_BROKEN || !l->n) return step;
-	if (!fill_up(r, l, c->n, c->fill)) return BT_JJ_BROKEN;
+	enum bt_jj_step step;
+	if (!l || (bt_jj_given(c->held) && !bt_jj_list_add(r, l, c->held))) return BT_JJ_BROKEN;
+	c->held = bt_jj_missing();
 	*out = bt_jj_of_list(l);
-	return BT_JJ_ITEM;
-}
-
-static struct chunks *new_chunks(struct bt_jj *r, struct bt_jj_call *c)
-{
-	struct chunks *k = bt_jj_alloc(r, sizeof *k);
-	if (!k) return NULL;
-	*k = (struct chunks){.fill = c->arg[1]};
-	return bt_jj_arg_index(r, c->arg[0], 0, &k->n) ? k : NULL;
+	while ((step = bt_jj_iter_next(r, it->from, &v)) == BT_JJ_ITEM) {
+		if (bt_jj_equal(r, bt_jj_int((int64_t)l->n), c->size)) {
+			c->held = v;
+			return BT_JJ_ITEM;
+		}
+		if (r->err.status || !bt_jj_list_add(r, l, v)) return BT_JJ_BROKEN;
+	}
+	if (step == BT_JJ_BROKEN || !l->n) return step;
+	return fill_up(r, l, c) ? BT_JJ_ITEM : BT_JJ_BROKEN;
 }
 
 struct bt_jj_val bt_jj_filter_batch(struct bt_jj *r, struct bt_jj_call *c)
 {
-	struct chunks *k = new_chunks(r, c);
-	return k ? bt_jj_generator(r, c->self, next_batch, k) : bt_jj_failed();
+	struct batches *b = bt_jj_alloc(r, sizeof *b);
+	if (!b) return bt_jj_failed();
+	*b = (struct batches){.size = c->arg[0], .fill = c->arg[1], .held = bt_jj_missing()};
+	return bt_jj_generator(r, c->self, next_batch, b);
 }
+
+struct slices {
+	int64_t n;
+	struct bt_jj_val fill;
+	const struct bt_jj_list *all;
+	int64_t next, offset;
+};
 
 static enum bt_jj_step next_slice(struct bt_jj *r, struct bt_jj_iter *it, struct bt_jj_val *out)
 {
-	struct chunks *c = it->ctx;
+	struct slices *c = it->ctx;
 	if (!c->all && !(c->all = bt_jj_to_list(r, it->src))) return BT_JJ_BROKEN;
 	if (c->n == 0) {
 		bt_jj_fail(r, "ZeroDivisionError", "integer division or modulo by zero");
@@ -62,8 +78,7 @@ static enum bt_jj_step next_slice(struct bt_jj *r, struct bt_jj_iter *it, struct
 	struct bt_jj_list *l = bt_jj_list_new(r, (size_t)(end - start) + 1);
 	for (int64_t i = start; l && i < end; i++) bt_jj_list_add(r, l, c->all->v[i]);
 	if (!l || !bt_jj_charge(r, l->n / 4)) return BT_JJ_BROKEN;
-	bool fill = c->fill.type != BT_JJ_MISSING && c->fill.type != BT_JJ_NONE;
-	if (fill && c->next >= extra && !bt_jj_list_add(r, l, c->fill)) return BT_JJ_BROKEN;
+	if (is_given(c->fill) && c->next >= extra && !bt_jj_list_add(r, l, c->fill)) return BT_JJ_BROKEN;
 	c->next++;
 	*out = bt_jj_of_list(l);
 	return BT_JJ_ITEM;
@@ -71,8 +86,10 @@ static enum bt_jj_step next_slice(struct bt_jj *r, struct bt_jj_iter *it, struct
 
 struct bt_jj_val bt_jj_filter_slice(struct bt_jj *r, struct bt_jj_call *c)
 {
-	struct chunks *k = new_chunks(r, c);
-	return k ? bt_jj_generator(r, c->self, next_slice, k) : bt_jj_failed();
+	struct slices *s = bt_jj_alloc(r, sizeof *s);
+	if (!s) return bt_jj_failed();
+	*s = (struct slices){.fill = c->arg[1]};
+	return bt_jj_arg_index(r, c->arg[0], 0, &s->n) ? bt_jj_generator(r, c->self, next_slice, s) : bt_jj_failed();
 }
 
 struct bt_jj_val bt_jj_filter_first(struct bt_jj *r, struct bt_jj_call *c)

@@ -144,53 +144,91 @@ static bool put(struct braces *p, struct bt_jj_sb *b, struct bt_jj_val v, const 
 
 static bool replace_fields(struct braces *p, struct bt_jj_sb *b, const char *s, size_t len, int depth);
 
-/* Behind the name of a field: where "!conversion" or ":spec" begins. */
-static size_t name_end(const char *s, size_t len)
-{
-	bool inside = false;
-	size_t i = 0;
-	for (; i < len && (inside || (s[i] != '!' && s[i] != ':')); i++) {
-		if (s[i] == '[') inside = true;
-		if (s[i] == ']') inside = false;
-	}
-	return i;
-}
+/* A field without its braces: name, "!conversion", ":spec". */
+struct field {
+	const char *name, *spec;
+	size_t name_len, spec_len;
+	const char *conversion; /* one character; NULL: none */
+	size_t conversion_len;
+};
 
-/* One field, s without its braces: name, !conversion, :spec with fields of its own. */
-static bool field(struct braces *p, struct bt_jj_sb *b, const char *s, size_t len, int depth)
+/* The name at s[i]; a key in brackets may hold anything, braces included. Behind the character that ends it, which is
+ * stored; 0 there: the text ends first. */
+static size_t parse_name(const char *s, size_t i, size_t len, char *end)
 {
-	size_t i = name_end(s, len);
-	struct bt_jj_val v = field_value(p, s, i);
-	if (bt_jj_is_fail(v)) return false;
-	if (i < len && s[i] == '!') {
-		char c = i + 1 < len ? s[i + 1] : 0;
-		if (c != 'r' && c != 's' && c != 'a') {
-			bt_jj_fail(p->r, "ValueError", "Unknown conversion specifier %c", c > ' ' && c < 127 ? c : '?');
-			return false;
+	for (*end = 0; i < len; i++) {
+		if (s[i] == '[') {
+			const char *close = memchr(s + i, ']', len - i);
+			if (!close) return len;
+			i = (size_t)(close - s);
+		} else if (s[i] == '{' || s[i] == '}' || s[i] == ':' || s[i] == '!') {
+			*end = s[i];
+			return i + 1;
 		}
-		v = c == 's' ? bt_jj_to_str(p->r, v) : bt_jj_repr(p->r, v);
-		i += 2;
-		if (i < len && s[i] != ':') return fail(p, "ValueError", "expected ':' after conversion specifier");
 	}
-	struct bt_jj_sb spec = bt_jj_sb(p->r);
-	if (i < len && !replace_fields(p, &spec, s + i + 1, len - i - 1, depth + 1)) return false;
-	struct bt_jj_val text = bt_jj_sb_done(&spec);
-	return !bt_jj_is_fail(v) && !bt_jj_is_fail(text) && put(p, b, v, text.s);
+	return len;
 }
 
-/* The brace that closes the one before s[i]; len when there is none. */
-static size_t closing(const char *s, size_t i, size_t len)
+/* "!conversion" whose character is at s[*i]; *i moves behind it and behind the '}' or ':' that follows, which is
+ * stored. */
+static bool parse_conversion(struct braces *p, struct field *f, const char *s, size_t *i, size_t len, char *end)
 {
-	for (int open = 1; i < len; i++) {
-		open += s[i] == '{' ? 1 : s[i] == '}' ? -1 : 0;
-		if (!open) break;
+	if (*i >= len) return fail(p, "ValueError", "end of string while looking for conversion specifier");
+	f->conversion = s + *i;
+	do ++*i;
+	while (*i < len && (s[*i] & 0xC0) == 0x80);
+	f->conversion_len = (size_t)(s + *i - f->conversion);
+	*end = ':';
+	if (*i >= len) return true;
+	*end = s[(*i)++];
+	return *end == ':' || *end == '}' || fail(p, "ValueError", "expected ':' after conversion specifier");
+}
+
+/* The field whose '{' stands before s[*i]; *i moves behind its '}'. */
+static bool parse_field(struct braces *p, struct field *f, const char *s, size_t *i, size_t len)
+{
+	char c;
+	size_t from = *i;
+	*i = parse_name(s, from, len, &c);
+	*f = (struct field){.name = s + from, .name_len = *i - from - 1, .spec = ""};
+	if (c == '{') return fail(p, "ValueError", "unexpected '{' in field name");
+	if (!c) return fail(p, "ValueError", "expected '}' before end of string");
+	if (c == '!' && !parse_conversion(p, f, s, i, len, &c)) return false;
+	if (c == '}') return true;
+	f->spec = s + *i;
+	for (int open = 1; *i < len;) {
+		c = s[(*i)++];
+		open += c == '{' ? 1 : c == '}' ? -1 : 0;
+		if (open) continue;
+		f->spec_len = (size_t)(s + *i - f->spec) - 1;
+		return true;
 	}
-	return i;
+	return fail(p, "ValueError", "unmatched '{' in format spec");
+}
+
+static struct bt_jj_val converted(struct braces *p, const struct field *f, struct bt_jj_val v)
+{
+	char c = f->conversion_len == 1 ? *f->conversion : 0;
+	if (bt_jj_is_fail(v) || !f->conversion) return v;
+	if (c == 's') return bt_jj_to_str(p->r, v);
+	if (c == 'r') return bt_jj_repr(p->r, v);
+	if (c == 'a') return bt_jj_ascii(p->r, v);
+	return bt_jj_fail(p->r, "ValueError", "Unknown conversion specifier %.*s", (int)f->conversion_len,
+	                  f->conversion);
+}
+
+static bool put_field(struct braces *p, struct bt_jj_sb *b, const struct field *f, int depth)
+{
+	struct bt_jj_val v = converted(p, f, field_value(p, f->name, f->name_len));
+	struct bt_jj_sb spec = bt_jj_sb(p->r);
+	if (bt_jj_is_fail(v) || !replace_fields(p, &spec, f->spec, f->spec_len, depth + 1)) return false;
+	struct bt_jj_val text = bt_jj_sb_done(&spec);
+	return !bt_jj_is_fail(text) && put(p, b, v, text.s);
 }
 
 static bool replace_fields(struct braces *p, struct bt_jj_sb *b, const char *s, size_t len, int depth)
 {
-	if (depth > 2) return fail(p, "ValueError", "Max string recursion exceeded");
+	if (depth > 3) return fail(p, "ValueError", "Max string recursion exceeded");
 	for (size_t i = 0; i < len && !b->failed;) {
 		size_t from = i;
 		while (i < len && s[i] != '{' && s[i] != '}') i++;
@@ -203,10 +241,9 @@ static bool replace_fields(struct braces *p, struct bt_jj_sb *b, const char *s, 
 		}
 		if (s[i] == '}') return fail(p, "ValueError", "Single '}' encountered in format string");
 		if (++i >= len) return fail(p, "ValueError", "Single '{' encountered in format string");
-		size_t end = closing(s, i, len);
-		if (end == len) return fail(p, "ValueError", "expected '}' before end of string");
-		if (!bt_jj_charge(p->r, 1) || !field(p, b, s + i, end - i, depth)) return false;
-		i = end + 1;
+		struct field f;
+		if (!bt_jj_charge(p->r, 1) || !parse_field(p, &f, s, &i, len) || !put_field(p, b, &f, depth))
+			return false;
 	}
 	return !b->failed;
 }

@@ -120,7 +120,9 @@ static void put_char(struct percent *p, struct bt_jj_val v, struct bt_jj_spec *f
 
 static void put_text(struct percent *p, struct bt_jj_val v, struct bt_jj_spec *f)
 {
-	v = f->type == 's' ? (p->markup ? v : bt_jj_to_str(p->r, v)) : bt_jj_repr(p->r, v);
+	if (f->type == 'a') v = bt_jj_ascii(p->r, v);
+	else if (f->type == 'r') v = bt_jj_repr(p->r, v);
+	else if (!p->markup) v = bt_jj_to_str(p->r, v);
 	if (p->markup && !bt_jj_is_fail(v)) v = bt_jj_escape(p->r, v);
 	if (!bt_jj_is_fail(v)) bt_jj_format_text(&p->b, v.s, f);
 }

@@ -82,9 +82,10 @@ void bt_jj_sb_fill(struct bt_jj_sb *b, uint32_t cp, size_t n);
 void bt_jj_sb_val(struct bt_jj_sb *b, struct bt_jj_val v); /* str(v) */
 struct bt_jj_val bt_jj_sb_done(struct bt_jj_sb *b);
 
-/* repr.c: str(v) and repr(v) as STR (a markup flag survives str()), type and kind for messages. */
+/* repr.c: str(v), repr(v) and ascii(v) as STR (a markup flag survives str()). */
 struct bt_jj_val bt_jj_to_str(struct bt_jj *r, struct bt_jj_val v);
 struct bt_jj_val bt_jj_repr(struct bt_jj *r, struct bt_jj_val v);
+struct bt_jj_val bt_jj_ascii(struct bt_jj *r, struct bt_jj_val v);
 void bt_jj_sb_repr(struct bt_jj_sb *b, struct bt_jj_val v);
 
 /* undefined.c: making undefined values, and the error of using one. */
@@ -165,7 +166,9 @@ const struct bt_jj_func *bt_jj_global(const char *name, size_t len);
 /* Parameters of built-ins: fetch with a default; FAIL is recorded when the type is wrong. */
 bool bt_jj_arg_index(struct bt_jj *r, struct bt_jj_val v, int64_t dflt, int64_t *out); /* an int; MISSING: dflt */
 bool bt_jj_arg_index_or_none(struct bt_jj *r, struct bt_jj_val v, int64_t dflt, int64_t *out); /* NONE: dflt */
-bool bt_jj_arg_bool(struct bt_jj_val v, bool dflt);
+bool bt_jj_arg_bool(struct bt_jj_val v, bool dflt);                                            /* any value's truth */
+/* What Python takes as a C int, without asking for its truth: sorted(reverse=). */
+bool bt_jj_arg_flag(struct bt_jj *r, struct bt_jj_val v, bool *out);
 
 /* format_percent.c: fmt % args; format_braces.c: fmt.format(args) */
 struct bt_jj_val bt_jj_format_percent(struct bt_jj *r, struct bt_jj_val fmt, struct bt_jj_val args);

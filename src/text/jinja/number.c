@@ -83,26 +83,17 @@ struct bt_jj_val bt_jj_num_neg(struct bt_jj *r, struct bt_jj_val v)
 /* The quotient of two ints, rounded once. */
 static struct bt_jj_val true_divide(struct bt_jj *r, struct bt_jj_val a, struct bt_jj_val b)
 {
-	double x, y;
-	if (a.type == BT_JJ_BIG || b.type == BT_JJ_BIG) {
-		if (!bt_jj_to_double(r, a, &x) || !bt_jj_to_double(r, b, &y)) return bt_jj_failed();
-		return bt_jj_float(x / y);
+	const int64_t exact = (int64_t)1 << 53; /* up to here a double holds every int */
+	if (a.type != BT_JJ_BIG && b.type != BT_JJ_BIG) {
+		int64_t i = bt_jj_small(a), j = bt_jj_small(b);
+		if (i >= -exact && i <= exact && j >= -exact && j <= exact) return bt_jj_float((double)i / (double)j);
 	}
-	int64_t i = bt_jj_small(a), j = bt_jj_small(b);
-	if (i > -((int64_t)1 << 53) && i < (int64_t)1 << 53 && j > -((int64_t)1 << 53) && j < (int64_t)1 << 53)
-		return bt_jj_float((double)i / (double)j);
-	/* 64 quotient bits or more, and a sticky bit for the remainder: the conversion to double then rounds right. */
-	unsigned __int128 n = i < 0 ? 0 - (uint64_t)i : (uint64_t)i, d = j < 0 ? 0 - (uint64_t)j : (uint64_t)j;
-	unsigned __int128 q = (n << 64) / d;
-	int shift = 0;
-	bool sticky = (n << 64) % d != 0;
-	while (q >> 64) {
-		sticky |= q & 1;
-		q >>= 1;
-		shift++;
-	}
-	double f = ldexp((double)((uint64_t)q | sticky), shift - 64);
-	return bt_jj_float((i < 0) != (j < 0) ? -f : f);
+	const struct bt_jj_big *x = to_big(r, a), *y = to_big(r, b);
+	double f;
+	if (!x || !y || !bt_jj_charge(r, 1 + (size_t)x->n * y->n / 16) || !bt_jj_big_quotient(&r->arena, x, y, &f))
+		return from_big(r, NULL);
+	if (isinf(f)) return bt_jj_fail(r, "OverflowError", "integer division result too large for a float");
+	return bt_jj_float(f);
 }
 
 static double float_mod(double x, double y)
@@ -268,26 +259,34 @@ static struct bt_jj_val round_int(struct bt_jj *r, struct bt_jj_val v, int64_t d
 	return up ? bt_jj_arith(r, BT_JJ_ADD, low, unit) : low;
 }
 
+/* The decimal expansion is exact in the C library, so rounding there rounds once. */
+static double round_float(double f, int digits)
+{
+	char buf[700];
+	if (digits >= 0) {
+		snprintf(buf, sizeof buf, "%.*f", digits, f);
+		return bt_jj_strtod(buf);
+	}
+	int exp10 = 0;
+	snprintf(buf, sizeof buf, "%.340e", fabs(f)); /* exact from 1 on; below, all becomes zero */
+	sscanf(strchr(buf, 'e') + 1, "%d", &exp10);
+	int keep = exp10 + digits; /* digits behind the first one */
+	if (keep < -1) return copysign(0, f);
+	if (keep >= 0) {
+		snprintf(buf, sizeof buf, "%.*e", keep, f);
+	} else { /* none stays: the next power of ten when more than half of it, else zero */
+		bool up = *buf > '5' || (*buf == '5' && strspn(buf + 2, "0") < 340);
+		snprintf(buf, sizeof buf, "%se%d", up ? "1" : "0", -digits);
+	}
+	return copysign(bt_jj_strtod(buf), f);
+}
+
 struct bt_jj_val bt_jj_round(struct bt_jj *r, struct bt_jj_val v, int64_t digits)
 {
 	if (v.type != BT_JJ_FLOAT) return round_int(r, v, digits);
 	if (!isfinite(v.f) || digits > 322) return v;
 	if (digits < -308) return bt_jj_float(copysign(0, v.f));
-	/* The decimal expansion is exact in the C library, so rounding there rounds once. */
-	char buf[700];
-	if (digits >= 0) {
-		snprintf(buf, sizeof buf, "%.*f", (int)digits, v.f);
-		return bt_jj_float(bt_jj_strtod(buf));
-	}
-	int exp10 = 0;
-	snprintf(buf, sizeof buf, "%.17e", v.f);
-	sscanf(strchr(buf, 'e') + 1, "%d", &exp10);
-	int keep = exp10 + (int)digits; /* digits after the first one */
-	if (keep < -1) return bt_jj_float(copysign(0, v.f));
-	if (keep >= 0) {
-		snprintf(buf, sizeof buf, "%.*e", keep, v.f);
-		return bt_jj_float(bt_jj_strtod(buf));
-	}
-	double unit = pow(10, -(double)digits);
-	return bt_jj_float(copysign(fabs(v.f) > unit / 2 ? unit : 0, v.f));
+	double f = round_float(v.f, (int)digits);
+	if (isinf(f)) return bt_jj_fail(r, "OverflowError", "rounded value too large to represent");
+	return bt_jj_float(f);
 }

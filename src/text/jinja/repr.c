@@ -206,6 +206,20 @@ struct bt_jj_val bt_jj_repr(struct bt_jj *r, struct bt_jj_val v)
 	return bt_jj_sb_done(&b);
 }
 
+struct bt_jj_val bt_jj_ascii(struct bt_jj *r, struct bt_jj_val v)
+{
+	struct bt_jj_val text = bt_jj_repr(r, v);
+	if (bt_jj_is_fail(text) || text.s->len == text.s->n) return text;
+	struct bt_jj_sb b = bt_jj_sb(r);
+	for (size_t i = 0; i < text.s->len && !b.failed;) {
+		uint32_t cp;
+		i += bt_jj_utf8_get(text.s->s + i, text.s->len - i, &cp);
+		if (cp < 0x80) bt_jj_sb_addc(&b, (char)cp);
+		else escape_char(&b, cp);
+	}
+	return bt_jj_sb_done(&b);
+}
+
 struct bt_jj_val bt_jj_to_str(struct bt_jj *r, struct bt_jj_val v)
 {
 	if (v.type == BT_JJ_STR || v.type == BT_JJ_FAIL) return v;
