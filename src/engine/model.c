@@ -104,12 +104,6 @@ static enum baton_status check_vocab(const struct baton_model *m, struct baton_e
 	return BATON_OK;
 }
 
-/* Every sentence names the file; those of the reader and the tokenizer do already. */
-static void name_file(struct baton_error *err, const char *path)
-{
-	if (err && strncmp(err->text, path, strlen(path))) bt_fail_prefix(err, path);
-}
-
 enum baton_status baton_model_open(const char *path, const struct baton_model_params *params, struct baton_model **out,
                                    struct baton_error *err)
 {
@@ -123,11 +117,11 @@ enum baton_status baton_model_open(const char *path, const struct baton_model_pa
 		                             .progress = params->progress,
 		                             .user = params->user};
 	enum baton_status status = bt_gguf_open(path, &gp, &m->gguf, err);
-	if (status) goto out; /* its sentence names the file */
+	if (status) goto out; /* its sentence names the file, those below do not */
 	status = bt_arch_build(m->gguf, &m->plan, &m->hp, err);
 	if (!status) status = bt_tokenizer_open(m->gguf, &m->tokenizer, err);
 	if (!status) status = check_vocab(m, err);
-	if (status) name_file(err, path);
+	if (status) bt_fail_prefix(err, path);
 	else describe(m);
 out:
 	if (status) baton_model_close(&m);

@@ -115,8 +115,8 @@ const struct bt_gguf_kv *bt_gguf_kv_at(const struct bt_gguf *g, size_t i);
 const struct bt_gguf_kv *bt_gguf_find(const struct bt_gguf *g, const char *key);
 
 /* Typed getters. *found (may be NULL) tells whether the key is there; when it is absent the default is stored and the
- * status is BATON_OK; a key of an incompatible type or out of range is BATON_ERR_FORMAT with a sentence. Integer
- * getters accept any integer type whose value fits; float ones accept f32 and f64. */
+ * status is BATON_OK; a key of an incompatible type or out of range is BATON_ERR_FORMAT with a sentence that
+ * does not name the file (the caller does, once for all keys). Integer getters accept any integer type whose value fits; float ones accept f32 and f64. */
 enum baton_status bt_gguf_get_u32(const struct bt_gguf *g, const char *key, uint32_t dflt, uint32_t *out, bool *found,
                                   struct baton_error *err);
 enum baton_status bt_gguf_get_f32(const struct bt_gguf *g, const char *key, float dflt, float *out, bool *found,

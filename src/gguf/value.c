@@ -130,11 +130,10 @@ static const char *describe(const struct bt_gguf_kv *kv, char *buf, size_t size)
 	return buf;
 }
 
-static enum baton_status wrong_type(const struct bt_gguf *g, const struct bt_gguf_kv *kv, const char *wanted,
-                                    struct baton_error *err)
+static enum baton_status wrong_type(const struct bt_gguf_kv *kv, const char *wanted, struct baton_error *err)
 {
 	char key[96], type[32];
-	return bt_fail(err, BATON_ERR_FORMAT, "%.200s: key '%s' must be %s, not %s (at byte %llu)", bt_gguf_path(g),
+	return bt_fail(err, BATON_ERR_FORMAT, "key '%s' must be %s, not %s (at byte %llu)",
 	               bt_str_show(kv->key, key, sizeof key), wanted, describe(kv, type, sizeof type),
 	               (unsigned long long)kv->offset);
 }
@@ -147,15 +146,13 @@ static const struct bt_gguf_kv *find(const struct bt_gguf *g, const char *key, b
 }
 
 /* Element i as u32, or a sentence. */
-static enum baton_status u32_value(const struct bt_gguf *g, const struct bt_gguf_kv *kv, uint64_t i, uint32_t *out,
-                                   struct baton_error *err)
+static enum baton_status u32_value(const struct bt_gguf_kv *kv, uint64_t i, uint32_t *out, struct baton_error *err)
 {
 	int64_t v = bt_gguf_int_at(kv, i);
 	if (v < 0 || v > UINT32_MAX) {
 		char key[96];
-		return bt_fail(err, BATON_ERR_FORMAT, "%.200s: key '%s' is out of range: %lld (at byte %llu)",
-		               bt_gguf_path(g), bt_str_show(kv->key, key, sizeof key), (long long)v,
-		               (unsigned long long)kv->offset);
+		return bt_fail(err, BATON_ERR_FORMAT, "key '%s' is out of range: %lld (at byte %llu)",
+		               bt_str_show(kv->key, key, sizeof key), (long long)v, (unsigned long long)kv->offset);
 	}
 	*out = (uint32_t)v;
 	return BATON_OK;
@@ -167,8 +164,8 @@ enum baton_status bt_gguf_get_u32(const struct bt_gguf *g, const char *key, uint
 	const struct bt_gguf_kv *kv = find(g, key, found);
 	*out = dflt;
 	if (!kv) return BATON_OK;
-	if (!bt_gguf_is_int(kv->type)) return wrong_type(g, kv, "an integer", err);
-	return u32_value(g, kv, 0, out, err);
+	if (!bt_gguf_is_int(kv->type)) return wrong_type(kv, "an integer", err);
+	return u32_value(kv, 0, out, err);
 }
 
 enum baton_status bt_gguf_get_f32(const struct bt_gguf *g, const char *key, float dflt, float *out, bool *found,
@@ -177,7 +174,7 @@ enum baton_status bt_gguf_get_f32(const struct bt_gguf *g, const char *key, floa
 	const struct bt_gguf_kv *kv = find(g, key, found);
 	*out = dflt;
 	if (!kv) return BATON_OK;
-	if (!is_float(kv->type)) return wrong_type(g, kv, "a float", err);
+	if (!is_float(kv->type)) return wrong_type(kv, "a float", err);
 	*out = (float)bt_gguf_float_at(kv, 0);
 	return BATON_OK;
 }
@@ -188,7 +185,7 @@ enum baton_status bt_gguf_get_bool(const struct bt_gguf *g, const char *key, boo
 	const struct bt_gguf_kv *kv = find(g, key, found);
 	*out = dflt;
 	if (!kv) return BATON_OK;
-	if (kv->type != BT_GGUF_BOOL) return wrong_type(g, kv, "a bool", err);
+	if (kv->type != BT_GGUF_BOOL) return wrong_type(kv, "a bool", err);
 	*out = bt_gguf_int_at(kv, 0) != 0;
 	return BATON_OK;
 }
@@ -199,7 +196,7 @@ enum baton_status bt_gguf_get_str(const struct bt_gguf *g, const char *key, stru
 	const struct bt_gguf_kv *kv = find(g, key, found);
 	*out = (struct bt_str){NULL, 0};
 	if (!kv) return BATON_OK;
-	if (kv->type != BT_GGUF_STRING) return wrong_type(g, kv, "a string", err);
+	if (kv->type != BT_GGUF_STRING) return wrong_type(kv, "a string", err);
 	*out = bt_gguf_str_at(kv, 0);
 	return BATON_OK;
 }
@@ -212,16 +209,16 @@ enum baton_status bt_gguf_get_u32_per_layer(const struct bt_gguf *g, const char 
 	if (!kv) return BATON_OK;
 	enum bt_gguf_type type = base_type(kv);
 	if (!bt_gguf_is_int(type) && type != BT_GGUF_BOOL)
-		return wrong_type(g, kv, "an integer or an array of integers", err);
+		return wrong_type(kv, "an integer or an array of integers", err);
 	bool array = kv->type == BT_GGUF_ARRAY;
 	if (array && kv->count < n) {
 		char show[96];
-		return bt_fail(err, BATON_ERR_FORMAT, "%.200s: key '%s' has %llu entries for %zu blocks (at byte %llu)",
-		               bt_gguf_path(g), bt_str_show(kv->key, show, sizeof show), (unsigned long long)kv->count,
-		               n, (unsigned long long)kv->offset);
+		return bt_fail(err, BATON_ERR_FORMAT, "key '%s' has %llu entries for %zu blocks (at byte %llu)",
+		               bt_str_show(kv->key, show, sizeof show), (unsigned long long)kv->count, n,
+		               (unsigned long long)kv->offset);
 	}
 	for (size_t i = 0; i < n; i++) {
-		enum baton_status status = u32_value(g, kv, array ? i : 0, &out[i], err);
+		enum baton_status status = u32_value(kv, array ? i : 0, &out[i], err);
 		if (status) return status;
 	}
 	return BATON_OK;

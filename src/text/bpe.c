@@ -92,8 +92,7 @@ static enum baton_status add_merges(struct bt_bpe *b, const struct bt_gguf_kv *k
 		for (unsigned i = 0; i < n; i++)
 			if (batch[i].pair.joined >= 0 && !insert(b, &batch[i].pair, &budget))
 				return bt_fail(err, BATON_ERR_LIMIT,
-				               "%s: tokenizer.ggml.merges: too many merges collide in the table",
-				               b->vocab->path);
+				               "tokenizer.ggml.merges: too many merges collide in the table");
 	}
 	return BATON_OK;
 }
@@ -104,11 +103,11 @@ enum baton_status bt_bpe_open(struct bt_bpe *b, const struct bt_vocab *v, const 
 	*b = (struct bt_bpe){.vocab = v, .whole = whole};
 	static const char key[] = "tokenizer.ggml.merges";
 	const struct bt_gguf_kv *kv = bt_gguf_find(g, key);
-	if (!kv) return bt_fail(err, BATON_ERR_FORMAT, "%s: %s is missing", v->path, key);
+	if (!kv) return bt_fail(err, BATON_ERR_FORMAT, "%s is missing", key);
 	if (kv->type != BT_GGUF_ARRAY || kv->elem_type != BT_GGUF_STRING)
-		return bt_fail(err, BATON_ERR_FORMAT, "%s: %s is not a list of strings", v->path, key);
+		return bt_fail(err, BATON_ERR_FORMAT, "%s is not a list of strings", key);
 	if (kv->count > BT_LIMIT_MERGES)
-		return bt_fail(err, BATON_ERR_LIMIT, "%s: %s has %llu entries; the limit is %u", v->path, key,
+		return bt_fail(err, BATON_ERR_LIMIT, "%s has %llu entries; the limit is %u", key,
 		               (unsigned long long)kv->count, BT_LIMIT_MERGES);
 	uint32_t size = 16;
 	while (size < kv->count + kv->count / 2) size *= 2;

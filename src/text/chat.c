@@ -85,6 +85,7 @@ static enum baton_status open_key(const struct bt_chat_source *s, const char *ke
 	char what[300];
 	*found = false;
 	enum baton_status status = bt_gguf_get_str(s->gguf, key, &text, found, err);
+	if (status) bt_fail_prefix(err, bt_gguf_path(s->gguf));
 	if (status || !*found) return status;
 	snprintf(what, sizeof what, "%s, %s", bt_gguf_path(s->gguf), key);
 	return parse(t, text.data, text.len, what, err);

@@ -59,9 +59,9 @@ enum baton_status bt_spm_open(struct bt_spm *s, const struct bt_vocab *v, const 
 	if (status) return status;
 	const struct bt_gguf_kv *kv = bt_gguf_find(g, key);
 	if (kv && (kv->type != BT_GGUF_ARRAY || (kv->elem_type != BT_GGUF_F32 && kv->elem_type != BT_GGUF_I32)))
-		return bt_fail(err, BATON_ERR_FORMAT, "%s: %s is not a list of numbers of 32 bits", v->path, key);
+		return bt_fail(err, BATON_ERR_FORMAT, "%s is not a list of numbers of 32 bits", key);
 	if (kv && kv->count < v->n)
-		return bt_fail(err, BATON_ERR_FORMAT, "%s: %s has %llu entries for %u tokens", v->path, key,
+		return bt_fail(err, BATON_ERR_FORMAT, "%s has %llu entries for %u tokens", key,
 		               (unsigned long long)kv->count, v->n);
 	s->key = bt_mem_array(BT_MEM_TEXT, v->n, sizeof *s->key);
 	if (!s->key) return bt_fail_nomem(err, v->n * sizeof *s->key, "the scores of the tokenizer");

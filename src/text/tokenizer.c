@@ -37,9 +37,9 @@ static enum baton_status open_bpe(struct bt_tokenizer *t, const struct bt_gguf *
 		while (bt_pretok_table[rows].names) rows++;
 		return bt_fail(
 			err, BATON_ERR_UNSUPPORTED,
-			"%s: tokenizer.ggml.pre is '%s', a pre-tokenizer that this build does not know (it knows %zu "
+			"tokenizer.ggml.pre is '%s', a pre-tokenizer that this build does not know (it knows %zu "
 			"families; `baton tokenize --known` lists them)",
-			t->vocab.path, bt_str_show(pre, shown, sizeof shown), rows);
+			bt_str_show(pre, shown, sizeof shown), rows);
 	}
 	t->pre = pre.len ? bt_mem_strndup(BT_MEM_TEXT, pre.data, pre.len) : bt_mem_strdup(BT_MEM_TEXT, "default");
 	if (!t->pre) return bt_fail_nomem(err, pre.len, "the tokenizer");
@@ -59,9 +59,9 @@ enum baton_status bt_tokenizer_open(const struct bt_gguf *g, struct bt_tokenizer
 	char shown[64];
 	if (!spm && !bt_str_eq(model, "gpt2"))
 		return bt_fail(err, BATON_ERR_UNSUPPORTED,
-		               "%s: tokenizer.ggml.model is '%s'; this build knows 'gpt2' (byte-level BPE) and 'llama' "
+		               "tokenizer.ggml.model is '%s'; this build knows 'gpt2' (byte-level BPE) and 'llama' "
 		               "(SentencePiece)",
-		               bt_gguf_path(g), bt_str_show(model, shown, sizeof shown));
+		               bt_str_show(model, shown, sizeof shown));
 	struct bt_tokenizer *t = bt_mem_zalloc(BT_MEM_TEXT, sizeof *t);
 	if (!t) return bt_fail_nomem(err, sizeof *t, "the tokenizer");
 	t->spm = spm;

@@ -24,7 +24,8 @@ struct bt_tokenizer;
 /* Strings are kept by reference into g, which must outlive the tokenizer. *out is NULL with BATON_OK when the file says
  * `tokenizer.ggml.model` = "none" or has no tokenizer at all. BATON_ERR_UNSUPPORTED names a model or a pre-tokenizer
  * that this build does not know: with another one the text would come out as other tokens than the model was trained
- * on. A byte-level vocabulary that names no pre-tokenizer gets "default", as in llama.cpp. */
+ * on. A byte-level vocabulary that names no pre-tokenizer gets "default", as in llama.cpp. The
+ * sentence of a failure does not name the file. */
 enum baton_status bt_tokenizer_open(const struct bt_gguf *g, struct bt_tokenizer **out, struct baton_error *err);
 void bt_tokenizer_close(struct bt_tokenizer **t);
 

@@ -78,12 +78,11 @@ static enum baton_status build_table(struct bt_vocab *v, struct baton_error *err
 		for (; v->slot[i].id >= 0; i = (i + 1) & v->mask) {
 			if (same(v, &v->slot[i], key, t.data, t.len))
 				return bt_fail(err, BATON_ERR_FORMAT,
-				               "%s: tokenizer.ggml.tokens: tokens %d and %u are the same ('%s')",
-				               v->path, v->slot[i].id, id, bt_str_show(t, shown, sizeof shown));
+				               "tokenizer.ggml.tokens: tokens %d and %u are the same ('%s')",
+				               v->slot[i].id, id, bt_str_show(t, shown, sizeof shown));
 			if (++probes > most)
 				return bt_fail(err, BATON_ERR_LIMIT,
-				               "%s: tokenizer.ggml.tokens: too many tokens collide in the table",
-				               v->path);
+				               "tokenizer.ggml.tokens: too many tokens collide in the table");
 		}
 		v->slot[i] = (struct bt_vocab_slot){key.head, key.tag, (int32_t)id};
 	}
@@ -97,15 +96,15 @@ static enum baton_status read_types(struct bt_vocab *v, const struct bt_gguf *g,
 	memset(v->type, BT_TOKEN_NORMAL, v->n);
 	if (!kv) return BATON_OK;
 	if (kv->type != BT_GGUF_ARRAY || (kv->elem_type != BT_GGUF_I32 && kv->elem_type != BT_GGUF_U32))
-		return bt_fail(err, BATON_ERR_FORMAT, "%s: %s is not a list of 32-bit integers", v->path, key);
+		return bt_fail(err, BATON_ERR_FORMAT, "%s is not a list of 32-bit integers", key);
 	if (kv->count < v->n)
-		return bt_fail(err, BATON_ERR_FORMAT, "%s: %s has %llu entries for %u tokens", v->path, key,
+		return bt_fail(err, BATON_ERR_FORMAT, "%s has %llu entries for %u tokens", key,
 		               (unsigned long long)kv->count, v->n);
 	for (uint32_t i = 0; i < v->n; i++) {
 		int64_t type = bt_gguf_int_at(kv, i);
 		if (type < 0 || type > BT_TOKEN_BYTE)
-			return bt_fail(err, BATON_ERR_FORMAT, "%s: %s: token %u has type %lld; known are 1 to 6",
-			               v->path, key, i, (long long)type);
+			return bt_fail(err, BATON_ERR_FORMAT, "%s: token %u has type %lld; known are 1 to 6", key, i,
+			               (long long)type);
 		if (type) v->type[i] = (uint8_t)type; /* 0 is "undefined" */
 	}
 	return BATON_OK;
@@ -113,22 +112,22 @@ static enum baton_status read_types(struct bt_vocab *v, const struct bt_gguf *g,
 
 enum baton_status bt_vocab_open(struct bt_vocab *v, const struct bt_gguf *g, struct baton_error *err)
 {
-	*v = (struct bt_vocab){.path = bt_gguf_path(g), .bos = -1, .eos = -1, .unk = -1};
+	*v = (struct bt_vocab){.bos = -1, .eos = -1, .unk = -1};
 	static const char key[] = "tokenizer.ggml.tokens";
 	const struct bt_gguf_kv *kv = bt_gguf_find(g, key);
-	if (!kv) return bt_fail(err, BATON_ERR_FORMAT, "%s: %s is missing", v->path, key);
+	if (!kv) return bt_fail(err, BATON_ERR_FORMAT, "%s is missing", key);
 	if (kv->type != BT_GGUF_ARRAY || kv->elem_type != BT_GGUF_STRING)
-		return bt_fail(err, BATON_ERR_FORMAT, "%s: %s is not a list of strings", v->path, key);
+		return bt_fail(err, BATON_ERR_FORMAT, "%s is not a list of strings", key);
 	if (!kv->count || kv->count > BT_LIMIT_VOCAB)
-		return bt_fail(err, BATON_ERR_FORMAT, "%s: %s has %llu tokens; 1 to %u are possible", v->path, key,
+		return bt_fail(err, BATON_ERR_FORMAT, "%s has %llu tokens; 1 to %u are possible", key,
 		               (unsigned long long)kv->count, BT_LIMIT_VOCAB);
 	v->text = kv->strings;
 	v->n = (uint32_t)kv->count;
 	for (uint32_t i = 0; i < v->n; i++) {
 		size_t len = v->text[i].len;
 		if (len > BT_LIMIT_TOKEN_BYTES)
-			return bt_fail(err, BATON_ERR_LIMIT, "%s: %s: token %u is %zu bytes long; the limit is %u",
-			               v->path, key, i, len, BT_LIMIT_TOKEN_BYTES);
+			return bt_fail(err, BATON_ERR_LIMIT, "%s: token %u is %zu bytes long; the limit is %u", key, i,
+			               len, BT_LIMIT_TOKEN_BYTES);
 		if (len > v->longest) v->longest = (uint32_t)len;
 	}
 	v->type = bt_mem_alloc(BT_MEM_TEXT, v->n);

@@ -17,7 +17,6 @@ struct bt_vocab_slot {
 };
 
 struct bt_vocab {
-	const char *path;          /* of the file, for messages */
 	const struct bt_str *text; /* [n] in the file */
 	uint32_t n;
 	uint32_t longest;           /* bytes of the longest token */

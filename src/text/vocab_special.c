@@ -64,9 +64,7 @@ static enum baton_status get_id(const struct bt_vocab *v, const struct bt_gguf *
 	if (status) return status;
 	if (!found && dflt >= 0 && (uint32_t)dflt < v->n) id = (uint32_t)dflt;
 	if (id == UINT32_MAX) return BATON_OK;
-	if (id >= v->n)
-		return bt_fail(err, BATON_ERR_FORMAT, "%s: %s is %u, but there are only %u tokens", v->path, key, id,
-		               v->n);
+	if (id >= v->n) return bt_fail(err, BATON_ERR_FORMAT, "%s is %u, but there are only %u tokens", key, id, v->n);
 	*out = (int32_t)id;
 	return BATON_OK;
 }
@@ -149,8 +147,8 @@ static enum baton_status list_specials(struct bt_vocab *v, struct baton_error *e
 	for (uint32_t i = 0; i < v->n; i++) {
 		if (!is_special(v->type[i]) || !v->text[i].len) continue;
 		if (v->text[i].len > BT_LIMIT_SPECIAL_TOKEN)
-			return bt_fail(err, BATON_ERR_LIMIT, "%s: special token %u is %zu bytes long; the limit is %u",
-			               v->path, i, v->text[i].len, BT_LIMIT_SPECIAL_TOKEN);
+			return bt_fail(err, BATON_ERR_LIMIT, "special token %u is %zu bytes long; the limit is %u", i,
+			               v->text[i].len, BT_LIMIT_SPECIAL_TOKEN);
 		v->special[v->n_special++] = (int32_t)i;
 		v->n_user += v->type[i] == BT_TOKEN_USER;
 	}

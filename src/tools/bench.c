@@ -234,6 +234,12 @@ static enum baton_status run_case(struct bench *b, struct bt_bench_result *r, st
 	return st;
 }
 
+/* A model that can't be opened has failed all of its tests: to say so once is enough. */
+static void skip_model(struct bench *b)
+{
+	while (b->at + 1 < b->n_cases && bt_bench_same_model(&b->cases[b->at], &b->cases[b->at + 1])) b->at++;
+}
+
 /* All tests. The exit status. */
 static int run_all(struct bench *b)
 {
@@ -246,6 +252,7 @@ static int run_all(struct bench *b)
 		struct bt_bench_result r;
 		if (run_case(b, &r, &err)) {
 			rc = bt_ui_fail(&err);
+			if (!b->model) skip_model(b);
 			close_model(b); /* after a failure the next test starts from nothing */
 			continue;
 		}

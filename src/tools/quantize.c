@@ -171,7 +171,7 @@ static enum baton_status describe_model(struct job *j, struct baton_error *err)
 	if (!st) st = model_number(j->in, arch, "expert_count", 0, &m->n_expert, err);
 	if (!st) st = model_number(j->in, arch, "attention.head_count", 0, &heads, err);
 	if (!st) st = model_number(j->in, arch, "attention.head_count_kv", heads, &kv_heads, err);
-	if (st) return st;
+	if (st) return bt_fail_prefix(err, bt_gguf_path(j->in));
 	m->n_gqa = kv_heads ? heads / kv_heads : 0;
 	m->llama_70b = bt_str_eq(arch, "llama") && m->n_layer == 80 && heads != kv_heads;
 	return BATON_OK;

@@ -223,8 +223,11 @@ int bt_tokenize_main(const struct bt_opts *o)
 	int rc = BT_EXIT_OK;
 	enum baton_status status = bt_tool_model_path(o, o->args[0], &path, &err);
 	if (!status) status = bt_gguf_open(path, &(struct bt_gguf_params){.no_data = true}, &g, &err);
-	if (!status) status = bt_tokenizer_open(g, &t, &err);
-	if (!status && !t) status = bt_fail(&err, BATON_ERR_UNSUPPORTED, "%s: the file has no tokenizer", path);
+	if (!status) {
+		status = bt_tokenizer_open(g, &t, &err);
+		if (!status && !t) status = bt_fail(&err, BATON_ERR_UNSUPPORTED, "the file has no tokenizer");
+		if (status) bt_fail_prefix(&err, path);
+	}
 	if (!status && json) rc = serve_json(t);
 	else if (!status) status = tokenize_text(o, t, &err);
 	if (status) rc = bt_ui_fail(&err);

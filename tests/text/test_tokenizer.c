@@ -124,7 +124,7 @@ static void refused(const struct spec *s, enum baton_status status, const char *
 	size_t blocks = live_blocks();
 	assert_int_equal(try_open(&o, s), status);
 	assert_null(o.t);
-	if (!strstr(o.err.text, words) || !strstr(o.err.text, "test.gguf"))
+	if (!strstr(o.err.text, words) || strstr(o.err.text, "test.gguf")) /* the caller names the file */
 		fail_msg("no '%s' in: %s", words, o.err.text);
 	assert_null(strchr(o.err.text, '\n'));
 	close_all(&o);
@@ -240,7 +240,7 @@ static void malformed_files(void **state)
 		enum baton_status status = bt_tokenizer_open(g, &t, &err);
 		assert_int_equal(status, files[i].open ? BATON_OK : BATON_ERR_FORMAT);
 		assert_int_equal(t != NULL, files[i].open);
-		if (status) assert_non_null(strstr(err.text, files[i].file));
+		if (status) assert_non_null(strstr(err.text, "tokenizer.ggml."));
 		if (t) {
 			struct bt_tokens tokens = {0};
 			assert_int_equal(bt_tokenize(t, "abcd xyz", 8, 0, &tokens, &err), BATON_OK);

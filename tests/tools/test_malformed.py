@@ -42,6 +42,25 @@ def catalogue():
             faults.append(f"{case['file']}: exit status {r.returncode}")
 
 
+def other_commands(tmp):
+    """What a file lacks is said once, with its name in front, whichever command finds it."""
+    folder = os.path.join(DATA, "malformed")
+    out = os.path.join(tmp, "out.gguf")
+    talk = '[{"role":"user","content":"Hi"}]'
+    for name, word, *commands in [
+        ("39-architecture-wrong-type", "general.architecture", ["quantize", "{}", out, "Q8_0"], ["bench", "{}", "-p", "4", "-n", "4"]),
+        ("40-token-types-too-short", "tokenizer.ggml.token_type", ["tokenize", "{}", "abc"], ["run", "{}", "abc"]),
+        ("43-tokens-wrong-type", "tokenizer.ggml.tokens", ["tokenize", "{}", "abc"], ["perplexity", "{}", "-f", __file__]),
+        ("48-wrong-tensor-shape", "blk.", ["chat", "{}"], ["bench", "{}"]),
+    ]:
+        path = os.path.join(folder, name + ".gguf")
+        for c in commands:
+            check_refused(f"{c[0]} {name}", run(*(path if a == "{}" else a for a in c), text=talk), path, word)
+        check_refused(f"{name}, no chat template", run("template", path, "-f", "-", text=talk), path)
+    if os.path.exists(out):
+        faults.append("quantize left a file behind")
+
+
 def no_files(tmp):
     check_refused("missing file", run("eval", "/nonexistent/x.gguf", "--json"), "/nonexistent/x.gguf")
     check_refused("folder", run("eval", tmp, "--json"), tmp)
@@ -68,6 +87,7 @@ def cut_files(tmp):
 
 with tempfile.TemporaryDirectory() as tmp:
     catalogue()
+    other_commands(tmp)
     no_files(tmp)
     context_too_long()
     cut_files(tmp)
