@@ -76,7 +76,8 @@ static void respond(struct chat *chat)
 	struct baton_error err;
 	enum baton_status st = answer(chat, &err);
 	fflush(stdout);
-	if (st == BATON_ERR_CANCELLED) note("stopped");
+	if (ferror(stdout)) chat->leave = true; /* nobody hears the answers; the caller of the command says so */
+	else if (st == BATON_ERR_CANCELLED) note("stopped");
 	else if (st) bt_ui_error("%s", err.text);
 	bt_ui_clear_interrupt();
 }
@@ -245,7 +246,8 @@ int bt_chat_main(const struct bt_opts *o)
 			printf("%s, %u tokens of context. /help lists the commands, Ctrl-D leaves.\n",
 			       chat.g.model->type, chat.g.info.n_ctx);
 		converse(&chat);
-		if (!bt_opt_flag(o, BT_OPT_NO_STATS) && chat.g.prompt.tokens) bt_gen_print_stats(&chat.g);
+		if (!bt_opt_flag(o, BT_OPT_NO_STATS) && chat.g.prompt.tokens && !ferror(stdout))
+			bt_gen_print_stats(&chat.g);
 	}
 	bt_line_close(&chat.in);
 	bt_conversation_close(&chat.c);

@@ -127,27 +127,32 @@ enum baton_status bt_conversation_set_system(struct bt_conversation *c, const ch
 	return bt_fail_nomem(err, strlen(text), "a message");
 }
 
-enum baton_status bt_conversation_tokens(const struct bt_conversation *c, int32_t **ids, size_t *n,
-                                         struct baton_error *err)
+enum baton_status bt_prompt_tokens(const struct baton_model *model, const struct bt_buf *text, int32_t **ids, size_t *n,
+                                   struct baton_error *err)
 {
-	const struct bt_tokenizer *t = c->model->tokenizer;
-	struct bt_buf text;
+	const struct bt_tokenizer *t = model->tokenizer;
 	*ids = NULL;
 	*n = 0;
 	if (!t) return bt_fail(err, BATON_ERR_UNSUPPORTED, "the model file has no tokenizer");
+	/* Many templates write the begin token out themselves: one is enough. */
+	int32_t bos = bt_tokenizer_bos(t);
+	struct bt_str begin = bos < 0 ? (struct bt_str){"", 0} : bt_tokenizer_text(t, bos);
+	bool has_bos = begin.len && text->len >= begin.len && !memcmp(text->data, begin.data, begin.len);
+	unsigned flags = BATON_TOKENIZE_SPECIAL | (has_bos ? 0u : (unsigned)BATON_TOKENIZE_BOS);
+	return baton_tokenize(model, bt_buf_str(text), text->len, flags, ids, n, err);
+}
+
+enum baton_status bt_conversation_tokens(const struct bt_conversation *c, int32_t **ids, size_t *n,
+                                         struct baton_error *err)
+{
+	struct bt_buf text;
+	*ids = NULL;
+	*n = 0;
 	bt_buf_init(&text, BT_MEM_TEXT, BT_LIMIT_TEMPLATE_OUTPUT);
 	struct bt_chat_request request = {.messages = c->messages, .kwargs = c->kwargs, .add_generation_prompt = true};
 	enum baton_status st = bt_chat_render(c->chat, &request, &text, err);
 	if (st == BATON_ERR_TEMPLATE) bt_fail_prefix(err, "chat template");
-	if (!st) {
-		/* Many templates write the begin token out themselves: one is enough. */
-		int32_t bos = bt_tokenizer_bos(t);
-		struct bt_str begin = bos < 0 ? (struct bt_str){"", 0} : bt_tokenizer_text(t, bos);
-		bool has_bos = begin.len && text.len >= begin.len && !memcmp(text.data, begin.data, begin.len);
-		st = baton_tokenize(c->model, bt_buf_str(&text), text.len,
-		                    BATON_TOKENIZE_SPECIAL | (has_bos ? 0u : (unsigned)BATON_TOKENIZE_BOS), ids, n,
-		                    err);
-	}
+	if (!st) st = bt_prompt_tokens(c->model, &text, ids, n, err);
 	bt_buf_free(&text);
 	return st;
 }

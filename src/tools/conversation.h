@@ -35,6 +35,9 @@ bool bt_conversation_drop_oldest(struct bt_conversation *c);
 /* Put the system message in front, in place of the one that is there; "" takes it away. */
 enum baton_status bt_conversation_set_system(struct bt_conversation *c, const char *text, struct baton_error *err);
 
+/* The tokens of a text as the model is to read it, control tokens included: *ids is freed with baton_free. */
+enum baton_status bt_prompt_tokens(const struct baton_model *model, const struct bt_buf *text, int32_t **ids, size_t *n,
+                                   struct baton_error *err);
 /* The tokens of the whole conversation with the beginning of the assistant's turn: *ids is freed with baton_free. */
 enum baton_status bt_conversation_tokens(const struct bt_conversation *c, int32_t **ids, size_t *n,
                                          struct baton_error *err);

@@ -20,34 +20,26 @@ static enum baton_status read_prompt(const struct bt_opts *o, struct bt_buf *pro
 	return st ? st : bt_buf_check(prompt, err, "the prompt");
 }
 
-/* The prompt's tokens, with the model's chat template around it unless --raw. */
-static enum baton_status tokenize(struct bt_generator *g, const struct bt_buf *prompt, int32_t **ids, size_t *n,
-                                  struct baton_error *err)
+/* The tokens of the prompt: as it is, or as the user's message of a conversation. */
+static enum baton_status tokenize(const struct bt_generator *g, struct bt_conversation *c, const struct bt_buf *prompt,
+                                  int32_t **ids, size_t *n, struct baton_error *err)
 {
-	struct bt_conversation c;
-	bool raw = bt_opt_flag(g->o, BT_OPT_RAW);
-	enum baton_status st = BATON_OK;
-	if (!raw) {
-		st = bt_conversation_open(&c, g->o, g->model, err);
-		if (!st && !bt_conversation_has_template(&c)) {
-			fprintf(stderr, "baton: the model has no chat template: the text is continued as it is\n");
-			raw = true;
-		}
-		if (!st && !raw) st = bt_conversation_add(&c, "user", bt_buf_str(prompt), prompt->len, err);
-		if (!st && !raw) st = bt_conversation_tokens(&c, ids, n, err);
-		bt_conversation_close(&c);
+	if (bt_opt_flag(g->o, BT_OPT_RAW)) return bt_prompt_tokens(g->model, prompt, ids, n, err);
+	if (!bt_conversation_has_template(c)) {
+		fprintf(stderr, "baton: the model has no chat template: the text is continued as it is\n");
+		return bt_prompt_tokens(g->model, prompt, ids, n, err);
 	}
-	if (!st && raw) st = baton_tokenize(g->model, bt_buf_str(prompt), prompt->len, BATON_TOKENIZE_BOS, ids, n, err);
-	return st;
+	enum baton_status st = bt_conversation_add(c, "user", bt_buf_str(prompt), prompt->len, err);
+	return st ? st : bt_conversation_tokens(c, ids, n, err);
 }
 
-static int run(struct bt_generator *g, const struct bt_buf *prompt)
+static int run(struct bt_generator *g, struct bt_conversation *c, const struct bt_buf *prompt)
 {
 	struct baton_error err;
 	enum bt_gen_end end = BT_GEN_END_MODEL;
 	int32_t *ids = NULL;
 	size_t n = 0;
-	enum baton_status st = tokenize(g, prompt, &ids, &n, &err);
+	enum baton_status st = tokenize(g, c, prompt, &ids, &n, &err);
 	if (!st) st = bt_gen_prompt(g, ids, n, &err);
 	if (!st) st = bt_gen_answer(g, bt_opt_int(g->o, BT_OPT_N_PREDICT), stdout, NULL, &end, &err);
 	baton_free(ids);
@@ -64,6 +56,7 @@ static int run(struct bt_generator *g, const struct bt_buf *prompt)
 int bt_run_main(const struct bt_opts *o)
 {
 	struct bt_generator g = {0};
+	struct bt_conversation c = {0};
 	struct bt_buf prompt;
 	struct baton_error err;
 	if (o->n_args > 1 && bt_opt_str(o, BT_OPT_PROMPT)) return bt_opts_usage(o, "the prompt was given twice");
@@ -74,7 +67,12 @@ int bt_run_main(const struct bt_opts *o)
 	int rc = read_prompt(o, &prompt, &err) ? bt_ui_fail(&err) : BT_EXIT_OK;
 	if (!rc && !prompt.len) rc = bt_opts_usage(o, "the prompt is empty");
 	if (!rc) rc = bt_gen_open(&g, o);
-	if (!rc) rc = run(&g, &prompt);
+	if (!rc && !bt_opt_flag(o, BT_OPT_RAW)) {
+		enum baton_status st = bt_conversation_open(&c, o, g.model, &err);
+		if (st) rc = st == BATON_ERR_ARG ? bt_opts_usage(o, "%s", err.text) : bt_ui_fail(&err);
+	}
+	if (!rc) rc = run(&g, &c, &prompt);
+	bt_conversation_close(&c);
 	bt_gen_close(&g);
 	bt_buf_free(&prompt);
 	return rc;

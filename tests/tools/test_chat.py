@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import signal
+import subprocess
 import tempfile
 import termios
 import time
@@ -194,6 +195,12 @@ class Chat(unittest.TestCase):
         t.ready()
         t.send('/exit\r')
         self.assertEqual(t.end(), 0)
+
+    def test_a_full_disk_ends_it(self):
+        with open('/dev/full', 'w') as full:
+            got = subprocess.run([BATON, *self.args], input='a\nb\n', env=self.env, stdout=full, stderr=subprocess.PIPE,
+                                 text=True, timeout=60)
+        self.assertEqual((got.returncode, got.stderr), (1, 'baton: cannot write the output: No space left on device\n'))
 
     def test_no_template(self):
         plain = self.path('plain.gguf')

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """`baton run` on a small model: its text is that of the logits, whatever way the prompt comes in."""
+import json
 import os
 import re
 import signal
@@ -41,6 +42,16 @@ class Run(unittest.TestCase):
                      ['--temp', '0', '--no-mmap', '-b', '3']):
             out, _ = run(PROMPT, '--raw', '-n', '12', *args)
             self.assertEqual(out, self.text + '\n', args)
+
+    def test_raw_text_is_what_the_model_reads(self):
+        """Control tokens included, so that a rendered template gives the same answer."""
+        talk = json.dumps([{'role': 'user', 'content': PROMPT}])
+        rendered = baton('template', MODEL, '-f', '-', input=talk)[0]
+        self.assertIn('<|im_start|>', rendered)
+        args = ('-n', '6', '--temp', '0')
+        self.assertEqual(run(rendered, '--raw', *args)[0], run(PROMPT, *args)[0])
+        self.assertEqual(run(rendered, '--raw', *args)[0], greedy(rendered, 6)[1] + '\n')
+        self.assertNotEqual(greedy(rendered, 6)[1], greedy(rendered, 6, special=False)[1])
 
     def test_ways_to_give_the_prompt(self):
         path = self.write('prompt', PROMPT + '\n')
@@ -138,8 +149,8 @@ class Run(unittest.TestCase):
             (2, "-l expects a token, a sign and a number, such as 15043+1, got 'x'", ['a', '-l', 'x']),
             (1, 'logit bias for token 99999999', ['a', '-l', '99999999+1']),
             (1, 'cannot read /nonexistent', ['-f', '/nonexistent']),
-            (1, '--chat-template-kwargs is not JSON', ['a', '--chat-template-kwargs', '{']),
-            (1, '--chat-template-kwargs expects a JSON object', ['a', '--chat-template-kwargs', '[]']),
+            (2, '--chat-template-kwargs is not JSON', ['a', '--chat-template-kwargs', '{']),
+            (2, '--chat-template-kwargs expects a JSON object', ['a', '--chat-template-kwargs', '[]']),
         )
         for status, text, args in cases:
             out, err = run(*args, status=status)
