@@ -1,6 +1,7 @@
 /* mix.c: the table of mixes and their rules (see mix.h). */
 #include "quant/mix.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -65,8 +66,12 @@ const struct bt_mix bt_mix_table[N_MIXES + 1] = {
 
 const struct bt_mix *bt_mix_by_name(const char *name)
 {
-	for (const struct bt_mix *m = bt_mix_table; m->name; m++)
+	char number[16];
+	for (const struct bt_mix *m = bt_mix_table; m->name; m++) {
+		snprintf(number, sizeof number, "%u", m->file_type);
 		if (!strcasecmp(m->name, name) || (m->alias && !strcasecmp(m->alias, name))) return m;
+		if (!m->copy && !strcmp(number, name)) return m; /* as llama-quantize takes them */
+	}
 	return NULL;
 }
 

@@ -154,7 +154,7 @@ const struct bt_tool bt_tool_table[] = {
 			"Reads the model IN (any file of a split model stands for all of them) and writes OUT with its weights "
 			"in TYPE, the way llama-quantize does it. TYPE is one of F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K_S, "
 			"Q5_1, Q5_0, Q4_K_M, Q4_K_S, Q4_1, Q4_0, IQ4_NL, IQ4_XS, Q3_K_L, Q3_K_M, Q3_K_S, Q2_K, TQ2_0, TQ1_0, "
-			"MXFP4_MOE, or COPY, which changes nothing and joins a split model.\n"
+			"MXFP4_MOE (or llama-quantize's number for it), or COPY, which changes nothing and joins a split model.\n"
 			"\n"
 			"Most of them are mixes: the tensors that matter most get more bits. Norms, biases, routers and "
 			"convolutions stay as they are. Where the length of a tensor's rows does not fit a type, one of nearly "

@@ -149,6 +149,11 @@ enum baton_status bt_tool_model_path(const struct bt_opts *o, const char *ref, c
 	*path = NULL;
 	enum baton_status st = bt_hub_parse(ref, &r, err);
 	if (st) return st;
+	if (r.kind == BT_HUB_PATH && !strpbrk(ref, "/.") && access(ref, F_OK))
+		return bt_fail(err, BATON_ERR_IO,
+		               "%.200s: there is no such file and no built-in model of that name; names are %s, "
+		               "hf:owner/repo and https addresses",
+		               ref, bt_hub_builtins[0].name);
 	if (r.kind == BT_HUB_PATH) {
 		*path = bt_mem_strdup(BT_MEM_HOST, ref);
 		return *path ? BATON_OK : bt_fail_nomem(err, strlen(ref), "a path");

@@ -108,6 +108,9 @@ class Quantize(unittest.TestCase):
         got = types('--output-tensor-type', 'q5_0', '--token-embedding-type', 'BF16')
         self.assertEqual((got['output.weight'], got['token_embd.weight']), ('Q5_0', 'BF16'))
         self.run_fails(2, "'IQ2_XS' is no type that baton can write", '--output-tensor-type', 'IQ2_XS', path, '-', 'Q8_0')
+        for number, name in (('15', 'Q4_K_M'), ('7', 'Q8_0'), ('0', 'F32'), ('18', 'Q6_K')):
+            self.assertEqual(self.run_ok('--dry-run', path, '-', number), self.run_ok('--dry-run', path, '-', name))
+        self.run_fails(2, "unknown type '4'", path, self.path('out'), '4')
         self.run_fails(2, "unknown type 'Q9'", path, self.path('out'), 'Q9')
         self.run_fails(2, 'no number of threads', path, self.path('out'), 'Q8_0', 'many')
 

@@ -64,7 +64,7 @@ def other_commands(tmp):
 def no_files(tmp):
     check_refused("missing file", run("eval", "/nonexistent/x.gguf", "--json"), "/nonexistent/x.gguf")
     check_refused("folder", run("eval", tmp, "--json"), tmp)
-    check_refused("unknown name", run("eval", "no-such-model", "--json"), "no-such-model")
+    check_refused("unknown name", run("eval", "no-such-model", "--json"), "no-such-model", "hf:owner/repo")
 
 
 def context_too_long():

@@ -272,7 +272,8 @@ bool bt_jj_big_quotient(struct bt_arena *a, const struct bt_jj_big *x, const str
 	if (!n || !d || !bt_jj_big_divmod(a, n, d, &quot, &rem)) return false;
 	uint64_t q = (quot->n > 1 ? (uint64_t)quot->d[1] << 32 : 0) | (quot->n ? quot->d[0] : 0);
 	int bits = (int)bt_jj_big_bits(quot), room = DBL_MIN_EXP - exp;
-	uint64_t half = (uint64_t)1 << ((bits > room ? bits : room) - DBL_MANT_DIG - 1);
+	int extra = (bits > room ? bits : room) - DBL_MANT_DIG;
+	uint64_t half = (uint64_t)1 << (extra > 2 ? extra - 1 : 1);
 	q |= rem->n > 0;                               /* below half of the last bit that stays */
 	if (q & half && q & (3 * half - 1)) q += half; /* up, ties to even */
 	*out = copysign(ldexp((double)(q & ~(2 * half - 1)), exp), sign);

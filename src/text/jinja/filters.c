@@ -109,6 +109,12 @@ static struct bt_jj_val filter_int(struct bt_jj *r, struct bt_jj_call *c)
 	return i.type == BT_JJ_FLOAT && isfinite(i.f) ? bt_jj_int_of_float(r, i.f) : dflt;
 }
 
+/* round(v, None): an int. */
+static struct bt_jj_val to_int(struct bt_jj *r, struct bt_jj_val v)
+{
+	return v.type == BT_JJ_FLOAT ? bt_jj_int_of_float(r, rint(v.f)) : bt_jj_positive(r, v);
+}
+
 static struct bt_jj_val filter_round(struct bt_jj *r, struct bt_jj_call *c)
 {
 	struct bt_jj_val v = c->self, method = c->arg[1];
@@ -119,8 +125,7 @@ static struct bt_jj_val filter_round(struct bt_jj *r, struct bt_jj_call *c)
 	if (v.type == BT_JJ_UNDEFINED) return bt_jj_fail_undefined(r, v);
 	if (!bt_jj_is_number(v))
 		return bt_jj_fail(r, "TypeError", "type %s doesn't define __round__ method", bt_jj_type_name(v));
-	if (c->arg[0].type == BT_JJ_NONE && !ceiling && !down)
-		return v.type == BT_JJ_FLOAT ? bt_jj_int_of_float(r, rint(v.f)) : bt_jj_positive(r, v);
+	if (c->arg[0].type == BT_JJ_NONE && !ceiling && !down) return to_int(r, v);
 	if (!bt_jj_arg_index(r, c->arg[0], 0, &digits)) return bt_jj_failed();
 	if (!ceiling && !down) return bt_jj_round(r, v, digits);
 	struct bt_jj_val scale = bt_jj_arith(r, BT_JJ_POW, bt_jj_int(10), bt_jj_int(digits));
