@@ -152,6 +152,50 @@ static void bench_ops(const struct bt_cpu_kernels *k)
 	for (unsigned i = 0; i < 6; i++) walk_free(&w, all[i]);
 }
 
+/* One layer's heads over n rows. */
+static void bench_recurrence(const struct bt_cpu_kernels *k, bool delta, size_t heads, size_t d_state, size_t d_head,
+                             size_t n)
+{
+	struct walk w = {.rng = 1};
+	size_t width = heads * d_head;
+	float *kq = walk_alloc(n * 2 * d_state * sizeof *kq), *v = walk_alloc(n * width * sizeof *v);
+	float *y = walk_alloc(n * width * sizeof *y), *state = walk_alloc(width * d_state * sizeof *state);
+	float *factor = walk_alloc(n * sizeof *factor);
+	walk_fill(&w, WALK_RANDOM, v, n * width);
+	walk_fill(&w, WALK_RANDOM, state, width * d_state);
+	for (size_t t = 0; t < n; t++) factor[t] = 0.5f;
+	for (size_t i = 0; i < n * 2 * d_state; i++) kq[i] = 0.05f;
+	double best = 1e9;
+	for (int run = 0; run < 5; run++) {
+		double t0 = now();
+		for (size_t h = 0; h < heads; h++) {
+			float *s = state + h * d_head * d_state;
+			struct bt_cpu_recurrence r = {.k = kq,
+			                              .q = kq + d_state,
+			                              .v = v + h * d_head,
+			                              .y = y + h * d_head,
+			                              .kq_stride = 2 * d_state,
+			                              .v_stride = width,
+			                              .y_stride = width,
+			                              .n = n,
+			                              .d_state = d_state,
+			                              .d_head = d_head,
+			                              .decay = factor,
+			                              .gain = factor,
+			                              .in = s,
+			                              .out = s};
+			for (size_t col = 0; col < d_head; col += BT_CPU_COLUMNS)
+				(delta ? k->delta_net : k->mamba2)(&r, col, col + BT_CPU_COLUMNS);
+		}
+		double t = now() - t0;
+		best = t < best ? t : best;
+	}
+	printf("%-10s %-10s %zu heads of %zu x %zu, %4zu tokens  %8.2f us a token\n", bt_cpu_level_name(k->level),
+	       delta ? "delta_net" : "mamba2", heads, d_state, d_head, n, 1e6 * best / (double)n);
+	void *all[] = {kq, v, y, state, factor};
+	for (unsigned i = 0; i < 5; i++) walk_free(&w, all[i]);
+}
+
 void walk_bench(const struct bt_cpu_kernels *k, const char *filter, size_t kk, size_t n)
 {
 	if (filter && kk) {
@@ -176,6 +220,11 @@ void walk_bench(const struct bt_cpu_kernels *k, const char *filter, size_t kk, s
 		}
 	}
 	if (!filter || !strcmp(filter, "ops")) bench_ops(k);
+	if (!filter || !strcmp(filter, "recurrent"))
+		for (size_t rows = 1; rows <= 512; rows += 511) {
+			bench_recurrence(k, true, 32, 128, 128, rows);
+			bench_recurrence(k, false, 64, 128, 64, rows);
+		}
 	if (!filter || !strcmp(filter, "attention"))
 		for (int i = 0; i < 2; i++) {
 			enum bt_type_id id = i ? BT_TYPE_Q8_0 : BT_TYPE_F16;

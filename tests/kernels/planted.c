@@ -86,7 +86,31 @@ static void matmul_stray(const struct bt_cpu_matmul *m, size_t row0, size_t row1
 	m->y[(m->y_row ? m->y_row[0] : 0) * m->y_stride + row1] = 0.0f;
 }
 
-enum { OPS = 11 };
+static void conv(const struct bt_cpu_conv *c, size_t c0, size_t c1)
+{
+	good.conv(c, c0, c1);
+	if (c1 > c0) off_by_one(&c->y[(c->n - 1) * c->channels + c1 - 1]);
+}
+
+static void delta_net(const struct bt_cpu_recurrence *r, size_t col0, size_t col1)
+{
+	good.delta_net(r, col0, col1);
+	if (col1 > col0) off_by_one(&r->out[(r->d_state - 1) * r->d_head + col1 - 1]);
+}
+
+static void mamba2(const struct bt_cpu_recurrence *r, size_t col0, size_t col1)
+{
+	good.mamba2(r, col0, col1);
+	if (col1 > col0) off_by_one(&r->y[(r->n - 1) * r->y_stride + col0]);
+}
+
+static void sigmoid_mul(const float *g, const float *u, size_t n, float *y)
+{
+	good.sigmoid_mul(g, u, n, y);
+	off_by_one(&y[n - 1]);
+}
+
+enum { OPS = PLANTED_TYPES };
 
 unsigned planted_count(void)
 {
@@ -95,9 +119,9 @@ unsigned planted_count(void)
 
 const char *planted_table(unsigned i, const struct bt_cpu_kernels *k, struct bt_cpu_kernels *out)
 {
-	static const char *const names[OPS] = {"quantize_row", "matmul_exact", "rms_norm",   "add",
-	                                       "silu_mul",     "relu2",        "rope",       "softmax",
-	                                       "kv_pack",      "attention",    "stray write"};
+	static const char *const names[OPS] = {"quantize_row", "matmul_exact", "rms_norm",  "add",     "silu_mul",
+	                                       "relu2",        "rope",         "softmax",   "kv_pack", "attention",
+	                                       "stray write",  "conv",         "delta_net", "mamba2",  "sigmoid_mul"};
 	good = *out = *k;
 	switch (i) {
 	case 0: out->quantize_row = quantize_row; break;
@@ -111,6 +135,10 @@ const char *planted_table(unsigned i, const struct bt_cpu_kernels *k, struct bt_
 	case 8: out->kv_pack = kv_pack; break;
 	case 9: out->attention = attention; break;
 	case 10: out->matmul[BT_TYPE_Q4_0] = matmul_stray; break;
+	case PLANTED_RECURRENT: out->conv = conv; break;
+	case PLANTED_RECURRENT + 1: out->delta_net = delta_net; break;
+	case PLANTED_RECURRENT + 2: out->mamba2 = mamba2; break;
+	case PLANTED_RECURRENT + 3: out->sigmoid_mul = sigmoid_mul; break;
 	default:
 		if (i - OPS >= BT_TYPE_COUNT || !k->matmul[i - OPS]) return NULL;
 		out->matmul[i - OPS] = matmul;

@@ -25,6 +25,16 @@ double walk_tolerance(enum walk_op op, const struct bt_type *type, size_t n)
 		/* exp is within 2.2 e of its value; sum, division, product round once each; where 1 + exp(-g) is large the error
 		 * of exp is not damped. Above 88 and below -87 exp is clamped: |g| e^-87 is below 1e-35. */
 		return E * 6;
+	case WALK_SIGMOID:
+		/* exp, sum, division, product as above */
+		return E * 6;
+	case WALK_CONV:
+		/* one rounding for each tap, then silu */
+		return E * ((double)n + 6);
+	case WALK_RECURRENCE:
+		/* n: roundings that a value can have gone through: at each row its decay, its update and the error that enters it
+		 * (some 16, relative to sums of magnitudes), and one for each term of the last sum */
+		return E * (double)n;
 	case WALK_ROPE: return E * 2;
 	case WALK_SOFTMAX:
 		/* x - max rounds: |x - max| <= 87 gives 87 e; exp 2.2 e; the sum as for floats; division and product */

@@ -3,8 +3,8 @@
  *   walk [--level NAME]...   every slot of every level (or of the levels named) against plain C
  *   walk --planted           tables with one wrong slot each: every one must be caught
  *   walk --bench [FILTER [K TOKENS]]
- *                            time the calls instead, at the levels named or the highest: all, or of one type or "ops" or
- *                            "attention", or one shape of one type
+ *                            time the calls instead, at the levels named or the highest: all, or of one type or "ops",
+ *                            "recurrent" or "attention", or one shape of one type
  */
 #include "planted.h"
 #include "walk.h"
@@ -34,6 +34,7 @@ static void walk_table(struct walk *w)
 	walk_quantize(w);
 	walk_ops(w);
 	walk_attention(w);
+	walk_recurrent(w);
 	for (uint32_t id = 0; id < BT_TYPE_COUNT; id++) {
 		const struct bt_type *t = bt_type_get(id);
 		if (!t) continue;
@@ -87,7 +88,9 @@ static int walk_planted(void)
 			if (i == 0) walk_quantize(&w);
 			else if (i == 9) walk_attention(&w);
 			else if (i > 1 && i < 9) walk_ops(&w);
-			else walk_matmul(&w, bt_type_get(i < 11 ? BT_TYPE_Q4_0 : i - 11), i == 1);
+			else if (i >= PLANTED_RECURRENT && i < PLANTED_RECURRENT + 3) walk_recurrent(&w);
+			else if (i == PLANTED_RECURRENT + 3) walk_ops(&w);
+			else walk_matmul(&w, bt_type_get(i < PLANTED_TYPES ? BT_TYPE_Q4_0 : i - PLANTED_TYPES), i == 1);
 			caught += w.failures > 0;
 			if (!w.failures) printf("a wrong %s was not caught\n", name);
 		}

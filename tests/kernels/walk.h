@@ -27,6 +27,7 @@ void walk_quantize(struct walk *w);
 void walk_matmul(struct walk *w, const struct bt_type *type, bool exact);
 void walk_ops(struct walk *w);
 void walk_attention(struct walk *w);
+void walk_recurrent(struct walk *w);
 
 /* Compare n outputs; failures are printed with w->what and counted. Bits: NaN equals NaN. */
 void walk_same_bits(struct walk *w, const float *got, const float *want, size_t n);
@@ -50,6 +51,9 @@ enum walk_op {
 	WALK_RELU2,
 	WALK_ROPE,
 	WALK_SOFTMAX,
+	WALK_SIGMOID,
+	WALK_CONV,
+	WALK_RECURRENCE,
 	WALK_ATTN,
 	WALK_OPS
 };

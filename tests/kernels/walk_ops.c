@@ -75,6 +75,16 @@ static void elementwise_cases(struct walk *w, struct result *r, const float *a, 
 	result_check(w, r, WALK_SILU, oracle);
 
 	result_make(r, n);
+	w->ref.sigmoid_mul(a, b, n, r->ref);
+	memcpy(r->got, a, n * sizeof *a);
+	w->k.sigmoid_mul(r->got, b, n, r->got);
+	for (size_t i = 0; i < n; i++) {
+		r->want[i] = 1 / (1 + exp(-(double)a[i])) * b[i];
+		r->of[i] = a[i] < -87 ? INFINITY : fabs(r->want[i]);
+	}
+	result_check(w, r, WALK_SIGMOID, oracle);
+
+	result_make(r, n);
 	w->ref.relu2(a, n, r->ref);
 	w->k.relu2(a, n, r->got);
 	for (size_t i = 0; i < n; i++) r->of[i] = r->want[i] = a[i] > 0 ? (double)a[i] * a[i] : 0;
