@@ -55,6 +55,9 @@ enum baton_status bt_plan_layout(const struct bt_plan *p, uint32_t n_tokens, uin
 		for (size_t j = 0; j < sizeof op->in / sizeof *op->in; j++) note_use(at, op->in[j], i);
 		for (size_t j = 0; j < sizeof op->out / sizeof *op->out; j++) note_use(at, op->out[j], i);
 	}
+	for (uint32_t i = 0; i < p->n_keeps; i++) note_use(at, p->keep[i].value, p->keep[i].op);
+	for (uint32_t v = 0; v < p->n_values; v++)
+		if (at[v].first == UINT32_MAX) at[v].size = 0; /* not in this share */
 	qsort(at, p->n_values, sizeof *at, by_size);
 	*size = 0;
 	for (uint32_t i = 0; i < p->n_values; i++) {

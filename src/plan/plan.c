@@ -234,3 +234,42 @@ enum baton_status bt_plan_check(const struct bt_plan *p, struct baton_error *err
 	bt_mem_free(written);
 	return status;
 }
+
+uint32_t bt_op_tensors(const struct bt_op *op, const struct bt_tensor *t[BT_OP_TENSORS])
+{
+	uint32_t n = 0;
+	switch (op->kind) {
+	case BT_OP_MATMUL:
+	case BT_OP_MATMUL_EXPERTS:
+	case BT_OP_LOGITS:
+		for (uint32_t i = 0; i < op->matmul.n_mats; i++) t[n++] = op->matmul.mat[i].w;
+		for (uint32_t i = 0; i < op->matmul.n_mats; i++)
+			if (op->matmul.mat[i].bias) t[n++] = op->matmul.mat[i].bias;
+		break;
+	case BT_OP_EMBED: t[n++] = op->embed.w; break;
+	case BT_OP_RMS_NORM:
+		if (op->norm.w) t[n++] = op->norm.w;
+		break;
+	case BT_OP_ROUTER:
+		if (op->router.select_bias) t[n++] = op->router.select_bias;
+		break;
+	case BT_OP_CONV:
+		t[n++] = op->conv.w;
+		if (op->conv.bias) t[n++] = op->conv.bias;
+		break;
+	case BT_OP_DELTA_NET:
+	case BT_OP_MAMBA2:
+		t[n++] = op->recurrence.a;
+		t[n++] = op->recurrence.dt_bias;
+		if (op->recurrence.d) t[n++] = op->recurrence.d;
+		break;
+	default: break;
+	}
+	return n;
+}
+
+bool bt_op_adds(const struct bt_op *op)
+{
+	if (op->kind == BT_OP_EXPERT_SUM) return !op->expert_sum.set;
+	return op->kind == BT_OP_MATMUL && op->matmul.epilogue == BT_EPI_ADD;
+}

@@ -177,6 +177,16 @@ struct bt_state_shape {
 	uint32_t floats;
 };
 
+/* Operations that run in one go. */
+struct bt_part {
+	uint32_t first, n;
+};
+
+/* Value `value` must be in place at operation `op`, which may not name it. */
+struct bt_keep {
+	uint32_t value, op;
+};
+
 struct bt_plan {
 	struct bt_arena arena; /* owns everything below */
 	uint32_t n_layer, n_embd, n_vocab, n_ctx_train;
@@ -189,6 +199,12 @@ struct bt_plan {
 	uint32_t n_caches, cap_caches;
 	struct bt_state_shape *state;
 	uint32_t n_states, cap_states;
+	/* Only in a device's share of a plan (place.h): what runs in one go, in order, and values that come from or go to
+	 * other devices in between. Without parts everything is one. */
+	struct bt_part *part;
+	uint32_t n_parts;
+	struct bt_keep *keep;
+	uint32_t n_keeps;
 	enum baton_status status; /* sticky: the first failure while building */
 	struct bt_op dummy;       /* what bt_plan_op gives after a failure; never run */
 };
@@ -216,5 +232,17 @@ enum baton_status bt_plan_layout(const struct bt_plan *p, uint32_t n_tokens, uin
 
 /* Rows of value v in a step of n_tokens and n_logits. */
 size_t bt_plan_rows(const struct bt_plan *p, uint32_t v, uint32_t n_tokens, uint32_t n_logits);
+
+/* Part i of a plan; a plan without parts has one, number 0. */
+static inline struct bt_part bt_plan_part(const struct bt_plan *p, uint32_t i)
+{
+	return p->n_parts ? p->part[i] : (struct bt_part){0, p->n_ops};
+}
+
+/* All weights of an operation, matrices first: t receives them, the number is returned. */
+#define BT_OP_TENSORS (2 * BT_MAX_MATS)
+uint32_t bt_op_tensors(const struct bt_op *op, const struct bt_tensor *t[BT_OP_TENSORS]);
+/* Does it add to out[0] rather than set it? */
+bool bt_op_adds(const struct bt_op *op);
 
 #endif
