@@ -372,6 +372,7 @@ static enum baton_status run_step(struct baton_session *s, const struct baton_in
                                   size_t *n_done, struct baton_error *err)
 {
 	uint32_t n_seqs = 0, row = 0;
+	if (recurrent(s)) bt_states_step(&s->states);
 	memset(s->seq_count, 0, s->params.n_seq * sizeof *s->seq_count);
 	for (uint32_t i = 0; i < n; i++) s->seq_count[in[first + i].seq]++;
 	for (uint32_t q = 0; q < s->params.n_seq; q++) {

@@ -51,10 +51,11 @@ static void remove_mark(struct bt_states *st, uint32_t seq, uint32_t i)
 	if (i < s->n_base) s->n_base--;
 }
 
-/* Only checkpoints may go: neither the present state nor the one that the call began with. */
+/* Only checkpoints may go: neither the present state, nor the one that the call began with, nor what the step under way
+ * reads, because sequences of a step are computed at the same time. */
 static bool may_go(const struct bt_state_seq *s, uint32_t i)
 {
-	return i + 1 != s->n && i + 1 != s->n_base;
+	return i + 1 != s->n && i + 1 != s->n_base && !(s->held && i + 2 == s->n);
 }
 
 /* Tokens between the neighbours of mark i: what returning to a place there would cost at most if it went. */
@@ -82,6 +83,20 @@ static bool thin(struct bt_states *st, uint32_t first, uint32_t end)
 void bt_states_begin(struct bt_states *st, uint32_t seq)
 {
 	st->seq[seq].n_base = st->seq[seq].n;
+	st->seq[seq].held = false;
+}
+
+void bt_states_step(struct bt_states *st)
+{
+	for (uint32_t q = 0; q < st->n_seq; q++) st->seq[q].held = false;
+}
+
+/* Sequences that have no mark of this call yet, and must find a slot when they take their first step. */
+static uint32_t waiting(const struct bt_states *st)
+{
+	uint32_t n = 0;
+	for (uint32_t q = 0; q < st->n_seq; q++) n += st->seq[q].n == st->seq[q].n_base;
+	return n;
 }
 
 uint32_t bt_states_advance(struct bt_states *st, uint32_t seq, uint32_t pos, bool keep)
@@ -91,10 +106,11 @@ uint32_t bt_states_advance(struct bt_states *st, uint32_t seq, uint32_t pos, boo
 	if (keep && s->n && s->n == s->n_base) s->mark[s->n - 1].keep = true;
 	while (s->n == BT_STATE_MARKS && thin(st, seq, seq + 1)) {
 	}
-	while (!st->n_free && thin(st, 0, st->n_seq)) {
+	uint32_t left = s->n > s->n_base ? waiting(st) : 0; /* must be left to others */
+	while (st->n_free <= left && thin(st, 0, st->n_seq)) {
 	}
-	if (!st->n_free || s->n == BT_STATE_MARKS) {
-		/* 2 * n_seq slots: without a free one this sequence has a mark of this call, which nobody shares */
+	if (st->n_free <= left || s->n == BT_STATE_MARKS) {
+		/* 2 * n_seq slots: then this sequence has a mark of this call, which nobody shares */
 		struct bt_mark *last = &s->mark[s->n - 1];
 		last->pos = pos;
 		last->keep = keep;
@@ -103,12 +119,14 @@ uint32_t bt_states_advance(struct bt_states *st, uint32_t seq, uint32_t pos, boo
 	uint32_t slot = st->free[--st->n_free];
 	st->refs[slot] = 1;
 	s->mark[s->n++] = (struct bt_mark){pos, slot, keep};
+	s->held = s->n > 1;
 	return slot;
 }
 
 static void cut(struct bt_states *st, uint32_t seq, uint32_t n)
 {
 	while (st->seq[seq].n > n) remove_mark(st, seq, st->seq[seq].n - 1);
+	st->seq[seq].held = false;
 }
 
 void bt_states_undo(struct bt_states *st, uint32_t seq)

@@ -23,6 +23,7 @@ struct bt_state_seq {
 	struct bt_mark mark[BT_STATE_MARKS]; /* ascending; the last is the sequence's present state */
 	uint32_t n;
 	uint32_t n_base; /* marks when the call began: the last of them is what a failure returns to */
+	bool held;       /* the step under way reads the mark before the last: its slot can't be anybody's yet */
 };
 
 struct bt_states {
@@ -42,6 +43,8 @@ uint32_t bt_states_slot(const struct bt_states *st, uint32_t seq);
 
 /* A call begins: what follows can be undone until bt_states_commit. */
 void bt_states_begin(struct bt_states *st, uint32_t seq);
+/* A step begins: what the one before it read is no longer needed for that. */
+void bt_states_step(struct bt_states *st);
 /* The slot to write the state behind position pos to; it becomes the present state at once. Frees checkpoints where it has
  * to, or continues in place. keep: it is worth a checkpoint. */
 uint32_t bt_states_advance(struct bt_states *st, uint32_t seq, uint32_t pos, bool keep);

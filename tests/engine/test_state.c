@@ -114,6 +114,41 @@ static void all_sequences_step_at_once(void **state)
 	bt_states_close(&st);
 }
 
+/* Sequences of a step are computed at the same time: no slot that one reads is written by another, however few there are. */
+static void a_step_writes_no_slot_that_it_reads(void **state)
+{
+	(void)state;
+	for (uint32_t n_seq = 1; n_seq < 6; n_seq++)
+		for (uint32_t more = 0; more < 5; more++) {
+			struct bt_states st;
+			uint32_t in[6], out[6], base[6], pos[6] = {0};
+			assert_int_equal(bt_states_open(&st, 2 * n_seq + more, n_seq, NULL), BATON_OK);
+			srand(n_seq * 10 + more);
+			for (int call = 0; call < 40; call++) {
+				for (uint32_t q = 0; q < n_seq; q++) {
+					bt_states_begin(&st, q);
+					base[q] = bt_states_slot(&st, q); /* a failure returns to it */
+				}
+				for (int step = rand() % 6; step >= 0; step--) {
+					uint32_t n = 0;
+					bt_states_step(&st);
+					for (uint32_t q = 0; q < n_seq; q++) {
+						if (rand() % 4 == 0) continue;
+						in[n] = bt_states_slot(&st, q);
+						out[n++] = bt_states_advance(&st, q, pos[q] += 3, rand() % 3 > 0);
+					}
+					for (uint32_t a = 0; a < n; a++) {
+						for (uint32_t b = 0; b < n; b++)
+							if (a != b) assert_true(out[a] != in[b] && out[a] != out[b]);
+						for (uint32_t q = 0; q < n_seq; q++) assert_true(out[a] != base[q]);
+					}
+				}
+				for (uint32_t q = 0; q < n_seq; q++) bt_states_commit(&st, q);
+			}
+			bt_states_close(&st);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -123,6 +158,7 @@ int main(void)
 		cmocka_unit_test(checkpoints_stay_spread_when_slots_run_out),
 		cmocka_unit_test(shared_marks_are_freed_by_the_last),
 		cmocka_unit_test(all_sequences_step_at_once),
+		cmocka_unit_test(a_step_writes_no_slot_that_it_reads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
