@@ -158,7 +158,17 @@ struct baton_session_params {
 	uint32_t n_checkpoints;
 	const char *type_k; /* KV cache: "f16" (default), "q8_0", "f32" */
 	const char *type_v;
-	const char *device;    /* NULL: the default device */
+	/* Where it computes. device: NULL for the best there is, or a list "Vulkan0,Vulkan1" whose devices share the layers;
+	 * the CPU takes part with what is left to it ("CPU" or "none": with everything). n_gpu_layers of the layers, counted
+	 * from the last, go to them; more than there are: the output too; -1 (default): as many as their memory holds. The
+	 * experts of the first n_cpu_moe layers stay on the CPU. override_tensor ("REGEX=DEVICE", several separated by
+	 * commas; NULL: none) places the weights whose names it matches, whatever the numbers say; the first that matches
+	 * counts. The lookup in the embedding stays on the CPU unless a pattern says otherwise. Logits are the same as
+	 * without a split where the devices compute alike. */
+	const char *device;
+	int32_t n_gpu_layers;
+	uint32_t n_cpu_moe;
+	const char *override_tensor;
 	const char *cpu_level; /* highest CPU level used: "c", "avx2", "avx512", "avx512vnni"; NULL: the machine's */
 	bool exact;            /* f32 activations and KV cache: for comparing, not for speed */
 	/* Asked between micro-batches; true cancels the call. */
@@ -197,8 +207,9 @@ BATON_API enum baton_status baton_seq_copy(struct baton_session *session, uint32
 
 struct baton_session_info {
 	uint32_t n_ctx, n_batch, n_ubatch, n_seq, n_threads;
-	const char *device;      /* "CPU"; both strings live as long as the session */
-	const char *description; /* "AMD EPYC (avx512vnni)" */
+	uint32_t n_gpu_layers;   /* layers that went to other devices than the CPU, the output counted as one */
+	const char *device;      /* "CPU"; "Vulkan0, CPU" where they share the layers; lives as long as the session */
+	const char *description; /* of the first of them: "AMD EPYC (avx512vnni)"; likewise */
 	uint64_t state_bytes;    /* reserved for recurrent state, likewise */
 	uint64_t kv_bytes;       /* reserved for the KV cache; touched only as it fills */
 	uint64_t scratch_bytes;  /* working memory */

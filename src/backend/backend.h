@@ -15,6 +15,7 @@ struct bt_device_info {
 	char name[32];                      /* "CPU", "Vulkan0": what -dev takes */
 	char description[160];              /* "AMD EPYC (avx512vnni)" */
 	uint64_t memory_total, memory_free; /* bytes; 0: unknown */
+	bool hidden;                        /* only when asked for by name */
 };
 
 struct bt_device_params {
@@ -29,7 +30,7 @@ struct bt_device {
 
 /* A block of device memory. */
 struct bt_dev_mem {
-	void *host;   /* where the CPU can reach it, or NULL */
+	void *host;   /* where the CPU can reach it as soon as a call has returned, or NULL */
 	void *handle; /* the back end's own */
 	size_t size;
 	enum bt_mem_cat cat;
@@ -53,6 +54,7 @@ struct bt_step {
 	const struct bt_step_seq *seq; /* [n_seqs], covering all rows in order */
 	const uint32_t *logit_row;     /* [n_logits] ascending rows that want logits */
 	float *logits;                 /* [n_logits][n_vocab], host memory */
+	uint32_t part;                 /* which part of the plan to run (bt_plan_part) */
 };
 
 /* What an executable is made from. Everything pointed to must outlive it. */
@@ -69,7 +71,7 @@ struct bt_exec; /* a plan made ready on a device, with its scratch memory */
 
 struct bt_backend {
 	const char *name; /* "CPU", "null" */
-	bool hidden;      /* only when asked for by name */
+	bool host;        /* device 0 is the one that the program runs on: it takes what no other device does */
 
 	/* All calls are mandatory unless marked (optional). */
 	uint32_t (*count)(void);
@@ -77,6 +79,8 @@ struct bt_backend {
 	enum baton_status (*open)(uint32_t index, const struct bt_device_params *params, struct bt_device **out,
 	                          struct baton_error *err);
 	void (*close)(struct bt_device *dev);
+	/* (optional) Does device `index` compute this operation? What it does not is placed on the host. Absent: everything. */
+	bool (*supports)(uint32_t index, const struct bt_plan *plan, const struct bt_op *op);
 
 	/* Zero-filled memory; *out is {0} after a failure. */
 	enum baton_status (*alloc)(struct bt_device *dev, enum bt_mem_cat cat, size_t size, struct bt_dev_mem *out,
@@ -92,8 +96,13 @@ struct bt_backend {
 
 	enum baton_status (*compile)(struct bt_device *dev, const struct bt_compile *c, struct bt_exec **out,
 	                             struct baton_error *err);
-	/* Compute one step; logits are in step->logits on return. */
+	/* Compute one part of a step; the parts of a step come in order, beginning with 0, with the same batch table. The part
+	 * with BT_OP_LOGITS has them in step->logits on return. Another may return before it is done, unless the device's
+	 * memory has a host address: uploads, downloads and runs that follow wait for it. */
 	enum baton_status (*run)(struct bt_exec *exec, const struct bt_step *step, struct baton_error *err);
+	/* Where the rows of value v are, *offset bytes into the memory that is returned. What plan->keep speaks of is uploaded
+	 * before a part that reads it, and downloaded behind the one that wrote it. */
+	struct bt_dev_mem *(*value)(struct bt_exec *exec, uint32_t v, size_t *offset);
 	void (*release)(struct bt_exec *exec);
 	/* Bytes of scratch memory that an executable holds. */
 	size_t (*scratch)(const struct bt_exec *exec);

@@ -17,12 +17,12 @@ enum baton_status bt_backend_find(const char *device, const struct bt_backend **
 		for (uint32_t i = 0; i < (*b)->count(); i++) {
 			struct bt_device_info info;
 			if ((*b)->describe(i, &info, NULL)) continue;
-			if (device ? !strcasecmp(device, info.name) : !(*b)->hidden) {
+			if (device ? !strcasecmp(device, info.name) : !info.hidden) {
 				*out = *b;
 				*index = i;
 				return BATON_OK;
 			}
-			if (!(*b)->hidden && len < sizeof known) {
+			if (!info.hidden && len < sizeof known) {
 				int n = snprintf(known + len, sizeof known - len, "%s%s", len ? ", " : "", info.name);
 				len += n > 0 ? (size_t)n : 0;
 			}

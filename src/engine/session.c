@@ -10,7 +10,8 @@
 
 struct baton_session_params baton_session_params_default(void)
 {
-	return (struct baton_session_params){.n_batch = 2048, .n_ubatch = 512, .n_seq = 1, .n_checkpoints = 4};
+	return (struct baton_session_params){
+		.n_batch = 2048, .n_ubatch = 512, .n_seq = 1, .n_gpu_layers = -1, .n_checkpoints = 4};
 }
 
 static uint32_t pages_for(uint32_t n_ctx, uint32_t n_seq)
@@ -86,6 +87,44 @@ static enum baton_status check_params(struct baton_session *s, struct baton_erro
 	return BATON_OK;
 }
 
+static uint32_t logits_at_first(const struct baton_session *s)
+{
+	return LOGITS_AT_FIRST < s->params.n_ubatch ? LOGITS_AT_FIRST : s->params.n_ubatch;
+}
+
+/* The device that has cache i. */
+static struct bt_session_device *cache_device(struct baton_session *s, uint32_t i)
+{
+	return &s->devices.device[s->devices.place.cache[i]];
+}
+
+/* Place the plan and open what it is placed on. */
+static enum baton_status open_devices(struct baton_session *s, struct baton_error *err)
+{
+	const struct baton_session_params *p = &s->params;
+	const struct bt_plan *plan = &s->model->plan;
+	struct bt_device_params dp = {.n_threads = p->n_threads, .cpu_level = p->cpu_level};
+	struct bt_place_rules rules = {p->n_gpu_layers, p->n_cpu_moe, p->override_tensor};
+	uint64_t *cache = bt_mem_array(BT_MEM_HOST, plan->n_caches + plan->n_states + 1u, sizeof *cache);
+	if (!cache) return bt_fail_nomem(err, (plan->n_caches + plan->n_states) * sizeof *cache, "a session");
+	uint64_t *state = cache + plan->n_caches;
+	struct bt_place_need need = {.cache = cache,
+	                             .state = state,
+	                             .n_tokens = p->n_ubatch,
+	                             .n_logits = logits_at_first(s)};
+	for (uint32_t i = 0; i < plan->n_caches; i++) {
+		const struct bt_cache_shape *c = &plan->cache[i];
+		cache[i] = pages_for(p->n_ctx, p->n_seq) *
+		           (page_bytes(s->type_k, c->n_head_kv, c->d_k) + page_bytes(s->type_v, c->n_head_kv, c->d_v));
+	}
+	uint32_t n_slots = n_state_slots(plan, p->n_seq, p->n_checkpoints);
+	for (uint32_t i = 0; i < plan->n_states; i++)
+		state[i] = (uint64_t)n_slots * plan->state[i].floats * sizeof(float);
+	enum baton_status status = bt_devices_open(&s->devices, plan, p->device, &dp, &rules, &need, err);
+	bt_mem_free(cache);
+	return status;
+}
+
 static enum baton_status open_cache(struct baton_session *s, struct baton_error *err)
 {
 	const struct bt_plan *plan = &s->model->plan;
@@ -99,8 +138,9 @@ static enum baton_status open_cache(struct baton_session *s, struct baton_error 
 		const struct bt_cache_shape *c = &plan->cache[i];
 		size_t k = n_pages * page_bytes(s->type_k, c->n_head_kv, c->d_k);
 		size_t v = n_pages * page_bytes(s->type_v, c->n_head_kv, c->d_v);
-		status = s->backend->alloc(s->device, BT_MEM_KV, k, &s->k[i], err);
-		if (!status) status = s->backend->alloc(s->device, BT_MEM_KV, v, &s->v[i], err);
+		struct bt_session_device *at = cache_device(s, i);
+		status = at->backend->alloc(at->dev, BT_MEM_KV, k, &s->k[i], err);
+		if (!status) status = at->backend->alloc(at->dev, BT_MEM_KV, v, &s->v[i], err);
 	}
 	return status;
 }
@@ -116,17 +156,18 @@ static enum baton_status open_states(struct baton_session *s, struct baton_error
 	s->replay = bt_mem_array(BT_MEM_HOST, s->params.n_ubatch, sizeof *s->replay);
 	if (!s->state || !s->history || !s->replay) return bt_fail_nomem(err, tokens * 4, "the sequences' tokens");
 	enum baton_status status = bt_states_open(&s->states, n_slots, s->params.n_seq, err);
-	for (uint32_t i = 0; i < plan->n_states && !status; i++)
-		status = s->backend->alloc(s->device, BT_MEM_STATE,
-		                           (size_t)n_slots * plan->state[i].floats * sizeof(float), &s->state[i], err);
+	for (uint32_t i = 0; i < plan->n_states && !status; i++) {
+		struct bt_session_device *at = &s->devices.device[s->devices.place.state[i]];
+		status = at->backend->alloc(at->dev, BT_MEM_STATE,
+		                            (size_t)n_slots * plan->state[i].floats * sizeof(float), &s->state[i], err);
+	}
 	return status;
 }
 
 /* Make the plan ready for steps of n_ubatch tokens with at most n_logits rows of logits. */
 static enum baton_status make_ready(struct baton_session *s, uint32_t n_logits, struct baton_error *err)
 {
-	struct bt_compile c = {.plan = &s->model->plan,
-	                       .n_tokens = s->params.n_ubatch,
+	struct bt_compile c = {.n_tokens = s->params.n_ubatch,
 	                       .n_logits = n_logits,
 	                       .exact = s->params.exact,
 	                       .type_k = s->type_k,
@@ -134,13 +175,9 @@ static enum baton_status make_ready(struct baton_session *s, uint32_t n_logits, 
 	                       .k = s->k,
 	                       .v = s->v,
 	                       .state = s->state};
-	struct bt_exec *exec;
-	enum baton_status status = s->backend->compile(s->device, &c, &exec, err);
-	if (status) return status;
-	if (s->exec) s->backend->release(s->exec);
-	s->exec = exec;
-	s->n_logits_max = n_logits;
-	return BATON_OK;
+	enum baton_status status = bt_devices_compile(&s->devices, &c, err);
+	if (!status) s->n_logits_max = n_logits;
+	return status;
 }
 
 static enum baton_status open_arrays(struct baton_session *s, struct baton_error *err)
@@ -170,19 +207,12 @@ enum baton_status baton_session_open(const struct baton_model *model, const stru
 	if (!s) return bt_fail_nomem(err, sizeof *s, "a session");
 	s->model = model;
 	s->params = params ? *params : baton_session_params_default();
-	uint32_t index = 0;
-	struct bt_device_params dp = {.n_threads = s->params.n_threads, .cpu_level = s->params.cpu_level};
 	enum baton_status status = check_params(s, err);
-	if (!status) status = bt_backend_find(s->params.device, &s->backend, &index, err);
-	if (!status) status = s->backend->describe(index, &s->device_info, err);
-	if (!status) status = s->backend->open(index, &dp, &s->device, err);
+	if (!status) status = open_devices(s, err);
 	if (!status) status = open_cache(s, err);
 	if (!status) status = open_states(s, err);
 	if (!status) status = open_arrays(s, err);
-	if (!status) {
-		uint32_t n = LOGITS_AT_FIRST < s->params.n_ubatch ? LOGITS_AT_FIRST : s->params.n_ubatch;
-		status = make_ready(s, n, err);
-	}
+	if (!status) status = make_ready(s, logits_at_first(s), err);
 	if (status) baton_session_close(&s);
 	*out = s;
 	return status;
@@ -192,12 +222,15 @@ void baton_session_close(struct baton_session **session)
 {
 	struct baton_session *s = *session;
 	if (!s) return;
-	if (s->exec) s->backend->release(s->exec);
-	for (uint32_t i = 0; i < s->model->plan.n_caches; i++) {
-		if (s->k) s->backend->free(s->device, &s->k[i]);
-		if (s->v) s->backend->free(s->device, &s->v[i]);
+	for (uint32_t i = 0; s->k && s->v && i < s->model->plan.n_caches; i++) {
+		struct bt_session_device *at = cache_device(s, i);
+		at->backend->free(at->dev, &s->k[i]);
+		at->backend->free(at->dev, &s->v[i]);
 	}
-	for (uint32_t i = 0; s->state && i < s->model->plan.n_states; i++) s->backend->free(s->device, &s->state[i]);
+	for (uint32_t i = 0; s->state && i < s->model->plan.n_states; i++) {
+		struct bt_session_device *at = &s->devices.device[s->devices.place.state[i]];
+		at->backend->free(at->dev, &s->state[i]);
+	}
 	bt_mem_free(s->k);
 	bt_mem_free(s->v);
 	bt_mem_free(s->state);
@@ -209,7 +242,7 @@ void baton_session_close(struct baton_session **session)
 	bt_mem_free(s->replay);
 	bt_mem_free(s->pending);
 	bt_mem_free(s->pending_before);
-	if (s->device) s->backend->close(s->device);
+	bt_devices_close(&s->devices);
 	bt_mem_free(s->token);
 	bt_mem_free(s->pos);
 	bt_mem_free(s->logit_row);
@@ -232,11 +265,12 @@ void baton_session_get_info(const struct baton_session *s, struct baton_session_
 		.n_ubatch = s->params.n_ubatch,
 		.n_seq = s->params.n_seq,
 		.n_threads = s->params.n_threads ? s->params.n_threads : bt_pool_default_threads(),
-		.device = s->device_info.name,
-		.description = s->device_info.description,
+		.n_gpu_layers = s->devices.n > 1 ? s->devices.place.n_gpu_layers : 0,
+		.device = s->devices.names,
+		.description = bt_devices_description(&s->devices),
 		.kv_bytes = bt_model_kv_bytes(&s->model->plan, s->params.n_ctx, s->params.n_seq, s->type_k, s->type_v),
 		.state_bytes = bt_model_state_bytes(&s->model->plan, s->params.n_seq, s->params.n_checkpoints),
-		.scratch_bytes = s->backend->scratch(s->exec) +
+		.scratch_bytes = bt_devices_scratch(&s->devices) +
 	                         s->cap_logits * s->model->plan.n_vocab * sizeof *s->logits,
 	};
 }
@@ -299,8 +333,9 @@ static enum baton_status copy_page(void *user, uint32_t dst, uint32_t src, struc
 	for (uint32_t i = 0; i < s->model->plan.n_caches && !status; i++) {
 		const struct bt_cache_shape *c = &s->model->plan.cache[i];
 		size_t k = page_bytes(s->type_k, c->n_head_kv, c->d_k), v = page_bytes(s->type_v, c->n_head_kv, c->d_v);
-		status = s->backend->copy(s->device, &s->k[i], dst * k, &s->k[i], src * k, k, err);
-		if (!status) status = s->backend->copy(s->device, &s->v[i], dst * v, &s->v[i], src * v, v, err);
+		struct bt_session_device *at = cache_device(s, i);
+		status = at->backend->copy(at->dev, &s->k[i], dst * k, &s->k[i], src * k, k, err);
+		if (!status) status = at->backend->copy(at->dev, &s->v[i], dst * v, &s->v[i], src * v, v, err);
 	}
 	return status;
 }
@@ -406,7 +441,7 @@ static enum baton_status run_step(struct baton_session *s, const struct baton_in
 		enum baton_status status = make_ready(s, s->params.n_ubatch, err);
 		if (status) return status;
 	}
-	return s->backend->run(s->exec, &step, err);
+	return bt_devices_run(&s->devices, &step, err);
 }
 
 /* All inputs in steps of n_ubatch. */

@@ -2,6 +2,7 @@
 #ifndef BT_ENGINE_SESSION_H
 #define BT_ENGINE_SESSION_H
 
+#include "engine/devices.h"
 #include "engine/kv.h"
 #include "engine/model.h"
 #include "engine/state.h"
@@ -9,13 +10,10 @@
 struct baton_session {
 	const struct baton_model *model;
 	struct baton_session_params params;
-	const struct bt_backend *backend;
-	struct bt_device *device;
-	struct bt_device_info device_info;
-	struct bt_exec *exec;
-	uint32_t n_logits_max; /* rows of logits in a step of exec */
+	struct bt_devices devices;
+	uint32_t n_logits_max; /* rows of logits in a step that the devices are ready for */
 	struct bt_kv kv;
-	struct bt_dev_mem *k, *v; /* [plan.n_caches] */
+	struct bt_dev_mem *k, *v; /* [plan.n_caches], each on the device that devices.place.cache names */
 	const struct bt_type *type_k, *type_v;
 
 	/* Recurrent models only. A state can't be rewound, so cutting a sequence returns to a mark before the place, and the

@@ -106,6 +106,10 @@ static void place_memory(struct place *p)
 		if (*at == BT_NO_DEVICE) *at = p->forced[i] != BT_NO_DEVICE ? p->forced[i] : source_device(p, i);
 		p->op[i] = *at;
 	}
+	for (uint32_t i = 0; i < p->plan->n_caches; i++) /* one that nobody uses is anywhere */
+		if (p->cache[i] == BT_NO_DEVICE) p->cache[i] = p->op[0];
+	for (uint32_t i = 0; i < p->plan->n_states; i++)
+		if (p->state[i] == BT_NO_DEVICE) p->state[i] = p->op[0];
 }
 
 /* May the operation be moved to where it costs least? */

@@ -5,7 +5,7 @@
 #include "helpers.h"
 
 /* Load, compute in three calls that each take another path (prompt, more logits than planned, shared sequences). */
-static enum baton_status load_and_run(const char *path, bool no_mmap, struct baton_error *err)
+static enum baton_status load_and_run(const char *path, bool no_mmap, const char *device, struct baton_error *err)
 {
 	struct baton_model *m = NULL;
 	struct baton_session *s = NULL;
@@ -16,6 +16,10 @@ static enum baton_status load_and_run(const char *path, bool no_mmap, struct bat
 		p.n_threads = 2;
 		p.n_ubatch = 64;
 		p.n_seq = 2;
+		/* Over two devices: layers on both, and a pattern that cuts through a layer. */
+		p.device = device;
+		p.n_gpu_layers = 1;
+		p.override_tensor = device ? "blk\\.0\\.(ffn_down|attn_norm)=CPU1,token_embd=CPU" : NULL;
 		status = baton_session_open(m, &p, &s, err);
 	}
 	struct baton_input in[40];
@@ -31,7 +35,7 @@ static enum baton_status load_and_run(const char *path, bool no_mmap, struct bat
 	return status;
 }
 
-static void fail_each(const char *name, bool no_mmap)
+static void fail_each(const char *name, bool no_mmap, const char *device)
 {
 	char path[512];
 	const char *data = getenv("BATON_TEST_DATA");
@@ -39,7 +43,7 @@ static void fail_each(const char *name, bool no_mmap)
 	struct bt_mem_stats before, after;
 	bt_mem_get_stats(&before);
 	bt_mem_fail_at(0);
-	assert_int_equal(load_and_run(path, no_mmap, NULL), BATON_OK);
+	assert_int_equal(load_and_run(path, no_mmap, device, NULL), BATON_OK);
 	bt_mem_get_stats(&after);
 	assert_int_equal(after.blocks, before.blocks);
 	size_t total = after.allocs;
@@ -48,7 +52,7 @@ static void fail_each(const char *name, bool no_mmap)
 	for (size_t k = 1; k <= total; k++) {
 		struct baton_error err = {0};
 		bt_mem_fail_at(k);
-		enum baton_status status = load_and_run(path, no_mmap, &err);
+		enum baton_status status = load_and_run(path, no_mmap, device, &err);
 		bt_mem_fail_at(0);
 		bt_mem_get_stats(&after);
 		harmless += status == BATON_OK;
@@ -59,16 +63,18 @@ static void fail_each(const char *name, bool no_mmap)
 			         after.blocks - before.blocks, err.text);
 	}
 	if (harmless > total / 5) fail_msg("%zu of %zu failures were not noticed", harmless, total);
-	assert_int_equal(load_and_run(path, no_mmap, NULL), BATON_OK);
+	assert_int_equal(load_and_run(path, no_mmap, device, NULL), BATON_OK);
 }
 
 static void every_allocation_may_fail(void **state)
 {
 	(void)state;
-	fail_each("llama-plain.Q8_0", false);
-	fail_each("llama-plain.Q8_0", true);
-	fail_each("qwen35moe.Q4_0", false);
-	fail_each("nemotron_h.Q8_0", false);
+	fail_each("llama-plain.Q8_0", false, NULL);
+	fail_each("llama-plain.Q8_0", true, NULL);
+	fail_each("qwen35moe.Q4_0", false, NULL);
+	fail_each("nemotron_h.Q8_0", false, NULL);
+	fail_each("llama-plain.Q8_0", false, "CPU1");
+	fail_each("qwen35moe.Q4_0", false, "CPU1,null");
 }
 
 int main(void)

@@ -474,7 +474,8 @@ static void nothing_is_lost_between_devices(void **state)
 static void all_weights_of_a_file_are_placed(void **state)
 {
 	(void)state;
-	static const char *const names[] = {"llama-plain.Q8_0", "qwen2.Q4_0", "qwen3.Q8_0", "qwen3moe.Q8_0"};
+	static const char *const names[] = {"llama-plain.Q8_0", "qwen2.Q4_0",     "qwen3.Q8_0",
+	                                    "qwen35.Q8_0",      "qwen35moe.Q4_0", "nemotron_h_moe.Q5_K_M"};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		struct baton_model *m = open_fixture(names[i], false);
 		struct bt_place_rules rules = {0, 0, NULL};

@@ -186,6 +186,12 @@ size_t bt_cpu_scratch(const struct bt_exec *e)
 	return e->scratch_size + e->allocated;
 }
 
+struct bt_dev_mem *bt_cpu_value_at(struct bt_exec *e, uint32_t v, size_t *offset)
+{
+	*offset = e->offset[v];
+	return &e->scratch_mem;
+}
+
 enum baton_status bt_cpu_compile(struct bt_device *dev, const struct bt_compile *c, struct bt_exec **out,
                                  struct baton_error *err)
 {
@@ -204,6 +210,9 @@ enum baton_status bt_cpu_compile(struct bt_device *dev, const struct bt_compile 
 		e->scratch = bt_mem_pages(BT_MEM_SCRATCH, e->scratch_size);
 		if (!e->scratch)
 			status = bt_fail_nomem(err, e->scratch_size, "working memory; a smaller -ub needs less");
+		e->scratch_mem = (struct bt_dev_mem){.host = e->scratch,
+		                                     .size = e->scratch_size,
+		                                     .cat = BT_MEM_SCRATCH};
 	}
 	if (!status) status = load_small(e, err);
 	if (!status) status = make_ropes(e, err);
@@ -218,8 +227,9 @@ enum baton_status bt_cpu_run(struct bt_exec *e, const struct bt_step *step, stru
 	if (step->n_tokens > e->c.n_tokens || step->n_logits > e->c.n_logits)
 		return bt_fail(err, BATON_ERR_LIMIT, "a step of %u tokens and %u logits; %u and %u were planned",
 		               step->n_tokens, step->n_logits, e->c.n_tokens, e->c.n_logits);
-	for (uint32_t i = 0; i < e->n_ropes; i++) bt_cpu_rope_fill(&e->rope[i], step);
-	for (uint32_t i = 0; i < e->c.plan->n_ops; i++) {
+	struct bt_part part = bt_plan_part(e->c.plan, step->part);
+	for (uint32_t i = 0; i < e->n_ropes && !step->part; i++) bt_cpu_rope_fill(&e->rope[i], step);
+	for (uint32_t i = part.first; i < part.first + part.n; i++) {
 		const struct bt_cpu_node *node = &e->node[i];
 		bt_cpu_op_table[node->op->kind](e, node, step);
 	}

@@ -31,8 +31,9 @@ struct bt_exec {
 	size_t *offset; /* [n_values] into scratch */
 	char *scratch;  /* the plan's values */
 	size_t scratch_size;
-	struct bt_cpu_node *node; /* [n_ops] */
-	float *small;             /* what nodes' f32 point to */
+	struct bt_dev_mem scratch_mem; /* the same, for crossing values */
+	struct bt_cpu_node *node;      /* [n_ops] */
+	float *small;                  /* what nodes' f32 point to */
 	struct bt_cpu_rope *rope;
 	uint32_t n_ropes;
 	struct bt_cpu_acts acts;  /* of the matmul under way */
@@ -54,6 +55,7 @@ enum baton_status bt_cpu_compile(struct bt_device *dev, const struct bt_compile 
 enum baton_status bt_cpu_run(struct bt_exec *e, const struct bt_step *step, struct baton_error *err);
 void bt_cpu_release(struct bt_exec *e);
 size_t bt_cpu_scratch(const struct bt_exec *e);
+struct bt_dev_mem *bt_cpu_value_at(struct bt_exec *e, uint32_t v, size_t *offset);
 
 /* One row per kind of operation. */
 typedef void (*bt_cpu_op_fn)(struct bt_exec *e, const struct bt_cpu_node *node, const struct bt_step *step);

@@ -1,0 +1,216 @@
+#include "engine/devices.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A sixteenth of a device's free memory is left to what no plan knows of: drivers, other programs. */
+#define MEMORY_LEFT 16u
+
+static enum baton_status add_device(struct bt_devices *d, const char *name, struct baton_error *err)
+{
+	struct bt_session_device dev = {0};
+	enum baton_status status = bt_backend_find(name, &dev.backend, &dev.index, err);
+	if (!status) status = dev.backend->describe(dev.index, &dev.info, err);
+	if (status) return status;
+	for (uint32_t i = 0; i < d->n; i++) {
+		if (strcmp(d->device[i].info.name, dev.info.name)) continue;
+		if (!i) return BATON_OK; /* the host takes part anyway */
+		return bt_fail(err, BATON_ERR_ARG, "-dev names %s twice", dev.info.name);
+	}
+	if (d->n == BT_MAX_DEVICES)
+		return bt_fail(err, BATON_ERR_ARG, "-dev names more than %u devices", BT_MAX_DEVICES - 1);
+	d->device[d->n++] = dev;
+	return BATON_OK;
+}
+
+static enum baton_status add_host(struct bt_devices *d, struct baton_error *err)
+{
+	for (const struct bt_backend *const *b = bt_backend_table; *b; b++) {
+		if (!(*b)->host) continue;
+		d->device[0].backend = *b;
+		d->n = 1;
+		return (*b)->describe(0, &d->device[0].info, err);
+	}
+	return bt_fail(err, BATON_ERR_UNSUPPORTED, "this build has no back end for the host");
+}
+
+static enum baton_status find_devices(struct bt_devices *d, const char *list, struct baton_error *err)
+{
+	enum baton_status status = add_host(d, err);
+	if (status || (list && !strcasecmp(list, "none"))) return status;
+	if (!list) return add_device(d, NULL, err);
+	while (!status) {
+		char name[sizeof d->device[0].info.name];
+		size_t len = strcspn(list, ",/");
+		snprintf(name, sizeof name, "%.*s", (int)(len < sizeof name ? len : sizeof name), list);
+		status = add_device(d, name, err);
+		list += len;
+		if (!*list++) break;
+	}
+	return status;
+}
+
+bool bt_devices_accelerated(const char *list)
+{
+	struct bt_devices d = {0};
+	return !find_devices(&d, list, NULL) && d.n > 1;
+}
+
+/* bt_place_device.supports */
+static bool supports(const void *user, const struct bt_plan *plan, const struct bt_op *op)
+{
+	const struct bt_session_device *dev = user;
+	return dev->backend->supports(dev->index, plan, op);
+}
+
+static enum baton_status place(struct bt_devices *d, const struct bt_place_rules *rules,
+                               const struct bt_place_need *need, struct baton_error *err)
+{
+	struct bt_place_device device[BT_MAX_DEVICES];
+	for (uint32_t i = 0; i < d->n; i++) {
+		const struct bt_session_device *dev = &d->device[i];
+		uint64_t memory = dev->info.memory_free;
+		device[i] = (struct bt_place_device){.name = dev->info.name,
+		                                     .memory = memory - memory / MEMORY_LEFT,
+		                                     .supports = dev->backend->supports ? supports : NULL,
+		                                     .user = dev};
+	}
+	return bt_place(d->plan, device, d->n, rules, need, &d->place, err);
+}
+
+/* Does the device do more than look tokens up? */
+static bool computes(const struct bt_devices *d, uint32_t device)
+{
+	for (uint32_t i = 0; i < d->plan->n_ops; i++)
+		if (d->place.op[i] == device && d->plan->op[i].kind != BT_OP_EMBED) return true;
+	return false;
+}
+
+static void list_names(struct bt_devices *d)
+{
+	size_t len = 0;
+	for (uint32_t k = 1; k <= d->n; k++) {
+		uint32_t i = k % d->n; /* the host last */
+		if (!computes(d, i) || len >= sizeof d->names) continue;
+		int n = snprintf(d->names + len, sizeof d->names - len, "%s%s", len ? ", " : "",
+		                 d->device[i].info.name);
+		len += n > 0 ? (size_t)n : 0;
+	}
+}
+
+const char *bt_devices_description(const struct bt_devices *d)
+{
+	for (uint32_t k = 1; k <= d->n; k++)
+		if (computes(d, k % d->n)) return d->device[k % d->n].info.description;
+	return d->device[0].info.description;
+}
+
+enum baton_status bt_devices_open(struct bt_devices *d, const struct bt_plan *plan, const char *list,
+                                  const struct bt_device_params *params, const struct bt_place_rules *rules,
+                                  const struct bt_place_need *need, struct baton_error *err)
+{
+	*d = (struct bt_devices){.plan = plan};
+	enum baton_status status = find_devices(d, list, err);
+	if (!status) status = place(d, rules, need, err);
+	if (!status) list_names(d);
+	for (uint32_t i = 0; i < d->n && !status; i++) {
+		struct bt_session_device *dev = &d->device[i];
+		if (!d->place.device[i].n_ops) continue;
+		status = dev->backend->open(dev->index, params, &dev->dev, err);
+		if (!status && d->place.n_segments > 1) status = bt_place_share(plan, &d->place, i, &dev->share, err);
+	}
+	if (status) bt_devices_close(d);
+	return status;
+}
+
+void bt_devices_close(struct bt_devices *d)
+{
+	for (uint32_t i = 0; i < d->n; i++) {
+		struct bt_session_device *dev = &d->device[i];
+		if (dev->exec) dev->backend->release(dev->exec);
+		if (dev->share.n_parts) bt_share_free(&dev->share);
+		if (dev->dev) dev->backend->close(dev->dev);
+	}
+	bt_mem_free(d->staging);
+	if (d->place.n_devices) bt_placement_free(&d->place);
+	*d = (struct bt_devices){0};
+}
+
+/* Room for the largest value that goes between two devices by way of memory of the host's. */
+static enum baton_status make_staging(struct bt_devices *d, struct bt_exec *const exec[], const struct bt_compile *c,
+                                      struct baton_error *err)
+{
+	size_t most = 0, at;
+	for (uint32_t i = 0; i < d->place.n_crossings; i++) {
+		const struct bt_crossing *x = &d->place.crossing[i];
+		size_t bytes = bt_crossing_bytes(d->plan, x, c->n_tokens, c->n_logits);
+		bool host = d->device[x->from].backend->value(exec[x->from], x->value, &at)->host ||
+		            d->device[x->to].backend->value(exec[x->to], x->value, &at)->host;
+		if (!host && bytes > most) most = bytes;
+	}
+	if (most <= d->staging_size) return BATON_OK;
+	void *staging = bt_mem_alloc(BT_MEM_STAGING, most);
+	if (!staging) return bt_fail_nomem(err, most, "values between devices");
+	bt_mem_free(d->staging);
+	d->staging = staging;
+	d->staging_size = most;
+	return BATON_OK;
+}
+
+enum baton_status bt_devices_compile(struct bt_devices *d, const struct bt_compile *c, struct baton_error *err)
+{
+	struct bt_exec *exec[BT_MAX_DEVICES] = {NULL};
+	enum baton_status status = BATON_OK;
+	for (uint32_t i = 0; i < d->n && !status; i++) {
+		struct bt_session_device *dev = &d->device[i];
+		if (!dev->dev) continue;
+		struct bt_compile own = *c;
+		own.plan = dev->share.n_parts ? &dev->share : d->plan;
+		status = dev->backend->compile(dev->dev, &own, &exec[i], err);
+	}
+	if (!status) status = make_staging(d, exec, c, err);
+	for (uint32_t i = 0; i < d->n; i++) {
+		struct bt_session_device *dev = &d->device[i];
+		struct bt_exec *old = status ? exec[i] : dev->exec;
+		if (!status) dev->exec = exec[i];
+		if (old) dev->backend->release(old);
+	}
+	return status;
+}
+
+/* Copy a value to where it is read next: straight where the CPU reaches one of the two places. */
+static enum baton_status cross(struct bt_devices *d, const struct bt_crossing *x, const struct bt_step *step,
+                               struct baton_error *err)
+{
+	struct bt_session_device *from = &d->device[x->from], *to = &d->device[x->to];
+	size_t bytes = bt_crossing_bytes(d->plan, x, step->n_tokens, step->n_logits), a, b;
+	if (!bytes) return BATON_OK;
+	struct bt_dev_mem *src = from->backend->value(from->exec, x->value, &a);
+	struct bt_dev_mem *dst = to->backend->value(to->exec, x->value, &b);
+	if (src->host) return to->backend->upload(to->dev, dst, b, (char *)src->host + a, bytes, err);
+	if (dst->host) return from->backend->download(from->dev, (char *)dst->host + b, src, a, bytes, err);
+	enum baton_status status = from->backend->download(from->dev, d->staging, src, a, bytes, err);
+	return status ? status : to->backend->upload(to->dev, dst, b, d->staging, bytes, err);
+}
+
+enum baton_status bt_devices_run(struct bt_devices *d, struct bt_step *step, struct baton_error *err)
+{
+	enum baton_status status = BATON_OK;
+	for (uint32_t s = 0; s < d->place.n_segments && !status; s++) {
+		const struct bt_segment *seg = &d->place.segment[s];
+		struct bt_session_device *dev = &d->device[seg->device];
+		for (uint32_t i = 0; i < seg->n_crossings && !status; i++)
+			status = cross(d, &d->place.crossing[seg->crossing + i], step, err);
+		step->part = seg->part;
+		if (!status) status = dev->backend->run(dev->exec, step, err);
+	}
+	return status;
+}
+
+size_t bt_devices_scratch(const struct bt_devices *d)
+{
+	size_t bytes = d->staging_size;
+	for (uint32_t i = 0; i < d->n; i++)
+		if (d->device[i].exec) bytes += d->device[i].backend->scratch(d->device[i].exec);
+	return bytes;
+}

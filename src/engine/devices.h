@@ -1,0 +1,51 @@
+/* devices.h: the devices of a session: which take part, what is placed on each, and one step over all of them.
+ *
+ * With one device its plan is the model's, and a step is one call. With several each has a share of the plan; values that
+ * one computes and another reads are copied when the reader's turn comes.
+ */
+#ifndef BT_ENGINE_DEVICES_H
+#define BT_ENGINE_DEVICES_H
+
+#include "backend/backend.h"
+#include "plan/place.h"
+
+struct bt_session_device {
+	const struct bt_backend *backend;
+	uint32_t index; /* among the back end's devices */
+	struct bt_device_info info;
+	struct bt_device *dev; /* NULL: nothing is placed on it, so it was not opened */
+	struct bt_plan share;  /* of several devices; empty where one has the whole plan */
+	struct bt_exec *exec;
+};
+
+struct bt_devices {
+	const struct bt_plan *plan;
+	struct bt_session_device device[BT_MAX_DEVICES]; /* [0] is the host, whether it is used or not */
+	uint32_t n;
+	struct bt_placement place;
+	char names[128]; /* "Vulkan0, CPU": those that compute more than the lookup in the embedding, the host last */
+	void *staging;   /* for values between two devices whose memory the CPU can't reach */
+	size_t staging_size;
+};
+
+/* Find the devices of a list ("Vulkan0,Vulkan1", also separated by /; NULL: the best there is; "none": the host alone),
+ * place the plan on them and open those that got something. Rules and sizes as in plan/place.h. */
+enum baton_status bt_devices_open(struct bt_devices *d, const struct bt_plan *plan, const char *list,
+                                  const struct bt_device_params *params, const struct bt_place_rules *rules,
+                                  const struct bt_place_need *need, struct baton_error *err);
+/* Takes half-opened ones too. */
+void bt_devices_close(struct bt_devices *d);
+
+/* Make the plan ready on all devices; c->plan is not looked at. On failure everything is as before. */
+enum baton_status bt_devices_compile(struct bt_devices *d, const struct bt_compile *c, struct baton_error *err);
+/* Compute one step; logits are in step->logits on return. */
+enum baton_status bt_devices_run(struct bt_devices *d, struct bt_step *step, struct baton_error *err);
+/* What the first device of names is, "AMD EPYC (avx512vnni)". */
+const char *bt_devices_description(const struct bt_devices *d);
+/* Bytes of scratch memory on all devices and for staging. */
+size_t bt_devices_scratch(const struct bt_devices *d);
+
+/* Does the list name anything but the host? false also for a list that is no good. */
+bool bt_devices_accelerated(const char *list);
+
+#endif
