@@ -113,6 +113,9 @@ static enum baton_status open_session(struct bench *b, const struct bt_bench_cas
 	p.type_k = c->type_k;
 	p.type_v = c->type_v;
 	p.device = chosen(c->device);
+	p.n_gpu_layers = c->n_gpu_layers;
+	p.n_cpu_moe = (uint32_t)c->n_cpu_moe;
+	p.override_tensor = strcmp(c->override_tensor, "none") ? c->override_tensor : NULL;
 	p.cpu_level = chosen(bt_opt_str(b->o, BT_OPT_CPU_LEVEL));
 	p.cancel = interrupted;
 	enum baton_status st = baton_session_open(b->model, &p, &b->session, err);
@@ -213,6 +216,7 @@ static enum baton_status run_case(struct bench *b, struct bt_bench_result *r, st
 	r->model_size = model.size;
 	r->model_n_params = model.n_params;
 	r->test.n_threads = (int)session.n_threads;
+	if (c->n_gpu_layers < 0) r->test.n_gpu_layers = (int)session.n_gpu_layers;
 	if (!bt_opt_flag(b->o, BT_OPT_NO_WARMUP)) {
 		say(b, "warmup run");
 		st = baton_seq_truncate(b->session, 0, 0, err);

@@ -13,7 +13,8 @@ struct bt_bench_case {
 	const char *type_k, *type_v;
 	int n_gpu_layers, n_cpu_moe;
 	const char *device;
-	int flash_attn; /* 1 on, 0 off, -1 auto */
+	const char *override_tensor; /* rules separated by ;, or "none" */
+	int flash_attn;              /* 1 on, 0 off, -1 auto */
 	bool use_mmap;
 };
 
@@ -35,7 +36,7 @@ struct bt_bench_result {
 	const char *model_type; /* "llama 135M Q4_1" */
 	uint64_t model_size, model_n_params;
 	/* Settings of llama-bench that baton does not have, with the values that come nearest. */
-	const char *cpu_mask, *split_mode, *tensor_split, *tensor_buft_overrides;
+	const char *cpu_mask, *split_mode, *tensor_split;
 	bool cpu_strict, no_kv_offload, use_direct_io, embeddings, no_host;
 	int poll, main_gpu, no_op_offload;
 	char test_time[32]; /* RFC 3339, UTC */

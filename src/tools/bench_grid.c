@@ -30,6 +30,7 @@ SET_INT(set_ubatch, n_ubatch)
 SET_INT(set_threads, n_threads)
 SET_INT(set_depth, n_depth)
 SET_TEXT(set_device, device)
+SET_TEXT(set_ot, override_tensor)
 SET_TEXT(set_type_k, type_k)
 SET_TEXT(set_type_v, type_v)
 
@@ -47,10 +48,11 @@ static void set_fa(struct bt_bench_case *c, const struct bt_opts *o, enum bt_opt
 
 /* Slowest first. */
 static const struct axis axes[] = {
-	{BT_OPT_BENCH_MODEL, set_model},   {BT_OPT_BENCH_NGL, set_ngl},         {BT_OPT_BENCH_NCMOE, set_ncmoe},
-	{BT_OPT_BENCH_DEVICE, set_device}, {BT_OPT_BENCH_MMAP, set_mmap},       {BT_OPT_BENCH_BATCH, set_batch},
-	{BT_OPT_BENCH_UBATCH, set_ubatch}, {BT_OPT_BENCH_CTK, set_type_k},      {BT_OPT_BENCH_CTV, set_type_v},
-	{BT_OPT_BENCH_FA, set_fa},         {BT_OPT_BENCH_THREADS, set_threads}, {BT_OPT_N_DEPTH, set_depth},
+	{BT_OPT_BENCH_MODEL, set_model},   {BT_OPT_BENCH_NGL, set_ngl},       {BT_OPT_BENCH_NCMOE, set_ncmoe},
+	{BT_OPT_BENCH_DEVICE, set_device}, {BT_OPT_BENCH_OT, set_ot},         {BT_OPT_BENCH_MMAP, set_mmap},
+	{BT_OPT_BENCH_BATCH, set_batch},   {BT_OPT_BENCH_UBATCH, set_ubatch}, {BT_OPT_BENCH_CTK, set_type_k},
+	{BT_OPT_BENCH_CTV, set_type_v},    {BT_OPT_BENCH_FA, set_fa},         {BT_OPT_BENCH_THREADS, set_threads},
+	{BT_OPT_N_DEPTH, set_depth},
 };
 
 enum { N_AXES = sizeof axes / sizeof *axes };
@@ -131,7 +133,8 @@ enum baton_status bt_bench_grid(const struct bt_opts *o, struct bt_bench_case **
 bool bt_bench_same_model(const struct bt_bench_case *a, const struct bt_bench_case *b)
 {
 	return !strcmp(a->model, b->model) && a->n_gpu_layers == b->n_gpu_layers && a->n_cpu_moe == b->n_cpu_moe &&
-	       !strcmp(a->device, b->device) && a->use_mmap == b->use_mmap;
+	       !strcmp(a->device, b->device) && !strcmp(a->override_tensor, b->override_tensor) &&
+	       a->use_mmap == b->use_mmap;
 }
 
 double bt_bench_speed(const struct bt_bench_result *r, size_t sample)

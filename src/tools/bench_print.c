@@ -6,6 +6,7 @@
 #include "tools/bench.h"
 
 #include "build_id.h"
+#include "engine/devices.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ enum column {
 	COL_TYPE_V,
 	COL_FA,
 	COL_DEV,
+	COL_OT,
 	COL_MMAP,
 };
 
@@ -66,7 +68,7 @@ static const struct field fields[] = {
 	{"flash_attn", INT, AT(test.flash_attn), COL_FA, "fa", 3},
 	{"devices", TEXT, AT(test.device), COL_DEV, "dev", -12},
 	{"tensor_split", TEXT, AT(tensor_split), NEVER, NULL, 0},
-	{"tensor_buft_overrides", TEXT, AT(tensor_buft_overrides), NEVER, NULL, 0},
+	{"tensor_buft_overrides", TEXT, AT(test.override_tensor), COL_OT, "ot", -10},
 	{"use_mmap", BOOL, AT(test.use_mmap), COL_MMAP, "mmap", 4},
 	{"use_direct_io", BOOL, AT(use_direct_io), NEVER, NULL, 0},
 	{"embeddings", BOOL, AT(embeddings), NEVER, NULL, 0},
@@ -315,6 +317,9 @@ static unsigned needed_columns(const struct bt_bench_case *cases, size_t n)
 	unsigned mask = 1u << COL_THREADS; /* as llama-bench does on a CPU */
 	for (size_t i = 0; i < n; i++) {
 		const struct bt_bench_case *c = &cases[i];
+		bool cpu = !bt_devices_accelerated(strcmp(c->device, "auto") ? c->device : NULL);
+		mask |= (unsigned)(!cpu || c->n_gpu_layers != atoi(bt_option_table[BT_OPT_BENCH_NGL].def)) << COL_NGL;
+		mask |= (unsigned)!!strcmp(c->override_tensor, bt_option_table[BT_OPT_BENCH_OT].def) << COL_OT;
 		mask |= (unsigned)(c->n_cpu_moe != atoi(bt_option_table[BT_OPT_BENCH_NCMOE].def)) << COL_NCMOE;
 		mask |= (unsigned)(c->n_batch != atoi(bt_option_table[BT_OPT_BENCH_BATCH].def)) << COL_BATCH;
 		mask |= (unsigned)(c->n_ubatch != atoi(bt_option_table[BT_OPT_BENCH_UBATCH].def)) << COL_UBATCH;
@@ -364,7 +369,6 @@ void bt_bench_result_init(struct bt_bench_result *r, const struct bt_bench_case 
 	                              .cpu_mask = "0x0",
 	                              .split_mode = "layer",
 	                              .tensor_split = "0.00",
-	                              .tensor_buft_overrides = "none",
 	                              .poll = 50};
 	build_id(&r->build_commit, &r->build_number);
 	gmtime_r(&now, &tm);

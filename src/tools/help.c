@@ -256,7 +256,7 @@ static json_t *option_json(const struct bt_option *opt)
 		[BT_OPT_FLAG] = "flag",       [BT_OPT_BOOL] = "bool",       [BT_OPT_INT] = "int",
 		[BT_OPT_FLOAT] = "float",     [BT_OPT_STRING] = "string",   [BT_OPT_CHOICE] = "choice",
 		[BT_OPT_INTS] = "ints",       [BT_OPT_STRINGS] = "strings", [BT_OPT_LIST] = "list",
-		[BT_OPT_CHOICES] = "choices",
+		[BT_OPT_CHOICES] = "choices", [BT_OPT_JOINED] = "joined",
 	};
 	json_t *names = json_array();
 	for (const char *s = opt->names; *s;) {

@@ -35,6 +35,14 @@ static const char *chosen(const struct bt_opts *o, enum bt_opt_id id)
 	return text && strcmp(text, "auto") ? text : NULL;
 }
 
+void bt_tool_placement(const struct bt_opts *o, struct baton_session_params *p)
+{
+	p->device = chosen(o, BT_OPT_DEVICE);
+	p->n_gpu_layers = (int32_t)bt_opt_int(o, BT_OPT_GPU_LAYERS);
+	p->n_cpu_moe = (uint32_t)bt_opt_int(o, BT_OPT_N_CPU_MOE);
+	p->override_tensor = bt_opt_str(o, BT_OPT_OVERRIDE_TENSOR);
+}
+
 struct baton_session_params bt_tool_session_params(const struct bt_opts *o)
 {
 	struct baton_session_params p = baton_session_params_default();
@@ -45,7 +53,7 @@ struct baton_session_params bt_tool_session_params(const struct bt_opts *o)
 	/* --exact brings f32 unless a type was asked for. */
 	if (bt_opt_given(o, BT_OPT_CACHE_TYPE_K)) p.type_k = bt_opt_str(o, BT_OPT_CACHE_TYPE_K);
 	if (bt_opt_given(o, BT_OPT_CACHE_TYPE_V)) p.type_v = bt_opt_str(o, BT_OPT_CACHE_TYPE_V);
-	p.device = chosen(o, BT_OPT_DEVICE);
+	bt_tool_placement(o, &p);
 	p.cpu_level = chosen(o, BT_OPT_CPU_LEVEL);
 	p.exact = bt_opt_flag(o, BT_OPT_EXACT);
 	p.cancel = interrupted;

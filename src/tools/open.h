@@ -9,7 +9,9 @@
  * where it is read rather than mapped. Usage errors and failures are printed; returns an exit status. */
 int bt_tool_open_model(const struct bt_opts *o, struct baton_model **out);
 
-/* Session parameters from -c -b -ub -t -ctk -ctv -dev --cpu-level --exact; Ctrl-C cancels. */
+/* -dev -ngl -ncmoe -ot into p. */
+void bt_tool_placement(const struct bt_opts *o, struct baton_session_params *p);
+/* Session parameters from -c -b -ub -t -ctk -ctv -dev -ngl -ncmoe -ot --cpu-level --exact; Ctrl-C cancels. */
 struct baton_session_params bt_tool_session_params(const struct bt_opts *o);
 
 #endif

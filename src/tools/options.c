@@ -159,6 +159,19 @@ static enum baton_status add_list(struct bt_opts *o, struct bt_opt_values *vals,
 	}
 }
 
+/* What was given before, a comma, and this. */
+static enum baton_status join_value(struct bt_opts *o, struct bt_opt_values *vals, const char *value,
+                                    struct baton_error *err)
+{
+	if (!vals->n) return add_value(vals, value, 0, err);
+	size_t before = strlen(vals->v[0].text), size = before + strlen(value) + 2;
+	char *text = bt_arena_alloc(&o->arena, size);
+	if (!text) return bt_fail_nomem(err, size, "options");
+	snprintf(text, size, "%s,%s", vals->v[0].text, value);
+	vals->v[0].text = text;
+	return BATON_OK;
+}
+
 static enum baton_status set_number(struct bt_opt_values *vals, const struct bt_option *opt, const char *name,
                                     const char *value, struct baton_error *err)
 {
@@ -189,7 +202,7 @@ static enum baton_status set_value(struct bt_opts *o, enum bt_opt_id id, const c
 {
 	const struct bt_option *opt = &bt_option_table[id];
 	struct bt_opt_values *vals = &o->opt[id];
-	if (!is_list(opt->type)) vals->n = 0; /* the last one wins */
+	if (!is_list(opt->type) && opt->type != BT_OPT_JOINED) vals->n = 0; /* the last one wins */
 	switch (opt->type) {
 	case BT_OPT_FLAG: return add_value(vals, "1", 1, err);
 	case BT_OPT_BOOL: return set_bool(vals, opt, name, value, err);
@@ -198,6 +211,7 @@ static enum baton_status set_value(struct bt_opts *o, enum bt_opt_id id, const c
 	case BT_OPT_CHOICE:
 		if (!in_choices(opt->choices, value, strlen(value))) return bad_value(opt, name, value, err);
 		return add_value(vals, value, 0, err);
+	case BT_OPT_JOINED: return join_value(o, vals, value, err);
 	case BT_OPT_INTS: return add_ints(vals, opt, name, value, err);
 	case BT_OPT_CHOICES:
 	case BT_OPT_LIST: return add_list(o, vals, opt, name, value, err);

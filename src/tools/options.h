@@ -15,6 +15,7 @@ enum bt_opt_type {
 	BT_OPT_STRING,  /* any text */
 	BT_OPT_CHOICE,  /* one of `choices` */
 	BT_OPT_STRINGS, /* any text, may be given several times */
+	BT_OPT_JOINED,  /* comma list of texts, taken as one text; may be given several times */
 	BT_OPT_INTS,    /* comma list of numbers and ranges first-last, first-last+step, first-last*mult; repeatable */
 	BT_OPT_CHOICES, /* comma list of `choices`; repeatable */
 	BT_OPT_LIST,    /* comma list of texts; repeatable */

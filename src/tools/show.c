@@ -1,7 +1,7 @@
 /* show.c: `baton show`: what is in a model file. */
 #include "tools/show.h"
 
-#include "tools/ui.h"
+#include "tools/open.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -59,23 +59,15 @@ static void add_up(struct bt_show *s)
 /* Open the model as `baton run` would and ask: the KV cache and the scratch memory are reserved, but not touched. */
 static enum baton_status measure(struct bt_show *s, const struct bt_opts *o, struct baton_error *err)
 {
-	struct baton_model *model = NULL;
-	struct baton_session *session = NULL;
 	struct baton_session_params params = baton_session_params_default();
 	params.n_ctx = (uint32_t)bt_opt_int(o, BT_OPT_CTX_SIZE);
 	params.n_ubatch = (uint32_t)bt_opt_int(o, BT_OPT_UBATCH);
 	params.type_k = s->type_k = bt_opt_str(o, BT_OPT_CACHE_TYPE_K);
 	params.type_v = s->type_v = bt_opt_str(o, BT_OPT_CACHE_TYPE_V);
-	enum baton_status status = baton_model_open(bt_gguf_path(s->g), NULL, &model, err);
-	if (!status) status = baton_session_open(model, &params, &session, err);
-	if (!status) {
-		baton_session_get_info(session, &s->session);
-		snprintf(s->device, sizeof s->device, "%s", s->session.device);
-		s->session.device = s->device;
-		s->session.description = NULL;
-	}
-	baton_session_close(&session);
-	baton_model_close(&model);
+	bt_tool_placement(o, &params);
+	enum baton_status status = baton_model_open(bt_gguf_path(s->g), NULL, &s->model, err);
+	if (!status) status = baton_session_open(s->model, &params, &s->opened, err);
+	if (!status) baton_session_get_info(s->opened, &s->session);
 	return status;
 }
 
@@ -85,9 +77,11 @@ static int show(const struct bt_opts *o, const struct bt_gguf *g)
 		.g = g,
 		.full = bt_opt_flag(o, BT_OPT_SHOW_FULL),
 		.tensors = bt_opt_flag(o, BT_OPT_SHOW_TENSORS),
+		.place = bt_opt_flag(o, BT_OPT_SHOW_PLACE),
 	};
 	const char *key = bt_opt_str(o, BT_OPT_SHOW_KEY);
 	bool ok = true;
+	int rc = BT_EXIT_OK;
 	if (key) {
 		const struct bt_gguf_kv *kv = bt_gguf_find(g, key);
 		if (!kv) {
@@ -99,15 +93,18 @@ static int show(const struct bt_opts *o, const struct bt_gguf *g)
 		add_up(&s);
 		s.tokenizer_error.status = bt_tokenizer_open(g, &s.tokenizer, &s.tokenizer_error);
 		s.memory_error.status = measure(&s, o, &s.memory_error);
-		if (bt_opt_flag(o, BT_OPT_JSON)) ok = bt_show_json(&s, stdout);
+		if (s.place && s.memory_error.status) rc = bt_ui_fail(&s.memory_error);
+		else if (bt_opt_flag(o, BT_OPT_JSON)) ok = bt_show_json(&s, stdout);
 		else bt_show_text(&s, stdout);
 	}
+	baton_session_close(&s.opened);
+	baton_model_close(&s.model);
 	bt_tokenizer_close(&s.tokenizer);
 	if (!ok || fflush(stdout) || ferror(stdout)) {
 		bt_ui_error("cannot write the output");
 		return BT_EXIT_FAILED;
 	}
-	return BT_EXIT_OK;
+	return rc;
 }
 
 int bt_show_main(const struct bt_opts *o)

@@ -7,6 +7,8 @@
 #include "text/tokenizer.h"
 #include "tools/options.h"
 
+#include <jansson.h>
+
 struct bt_show_type {
 	uint64_t tensors, values, bytes;
 };
@@ -18,12 +20,15 @@ struct bt_show {
 	struct baton_error tokenizer_error; /* why; status BATON_OK when there is none */
 	bool full;                          /* don't shorten */
 	bool tensors;                       /* list them */
+	bool place;                         /* show the placement */
 	struct bt_show_type types[BT_TYPE_COUNT], all;
 	/* What running it takes, when memory_error.status is BATON_OK. */
 	struct baton_session_info session;
-	char device[32];             /* session.device, which the closed session no longer holds */
 	const char *type_k, *type_v; /* of the KV cache */
 	struct baton_error memory_error;
+	/* Behind session, which points into them. */
+	struct baton_model *model;
+	struct baton_session *opened;
 };
 
 /* Bits that a weight takes on average. */
@@ -41,6 +46,9 @@ const struct bt_gguf_kv *bt_show_family_kv(const struct bt_gguf *g, const char *
 bool bt_show_json(const struct bt_show *s, FILE *out);
 /* The same for people. */
 void bt_show_text(const struct bt_show *s, FILE *out);
+/* Devices, layers and crossings of an opened session (--place), for people and as an object (NULL without memory). */
+void bt_show_place_text(const struct baton_session *s, FILE *out);
+json_t *bt_show_place_json(const struct baton_session *s);
 /* One value in full: strings as they are, arrays one element a line. */
 void bt_show_value(const struct bt_gguf_kv *kv, FILE *out);
 

@@ -141,10 +141,11 @@ static json_t *memory(const struct bt_show *s)
 {
 	const struct baton_session_info *m = &s->session;
 	if (s->memory_error.status) return json_pack("{s:o}", "error", sentence(&s->memory_error));
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:n}", "context", (json_int_t)m->n_ctx, "ubatch",
-	                 (json_int_t)m->n_ubatch, "weights", (json_int_t)s->all.bytes, "kv_cache",
-	                 (json_int_t)m->kv_bytes, "scratch", (json_int_t)m->scratch_bytes, "type_k", s->type_k,
-	                 "type_v", s->type_v, "device", m->device, "error");
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:n}", "context", (json_int_t)m->n_ctx,
+	                 "ubatch", (json_int_t)m->n_ubatch, "weights", (json_int_t)s->all.bytes, "kv_cache",
+	                 (json_int_t)m->kv_bytes, "state", (json_int_t)m->state_bytes, "scratch",
+	                 (json_int_t)m->scratch_bytes, "type_k", s->type_k, "type_v", s->type_v, "device", m->device,
+	                 "error");
 }
 
 bool bt_show_json(const struct bt_show *s, FILE *out)
@@ -160,6 +161,7 @@ bool bt_show_json(const struct bt_show *s, FILE *out)
 	                      "types", types(s), "tokenizer", tokenizer(s), "memory", memory(s), "metadata",
 	                      metadata(s));
 	bool ok = o != NULL;
+	if (ok && s->place) ok = !json_object_set_new(o, "placement", bt_show_place_json(s->opened));
 	if (ok && s->tensors) ok = !json_object_set_new(o, "tensors", tensors(s));
 	if (ok) ok = !json_dumpf(o, out, JSON_INDENT(1) | JSON_ENSURE_ASCII) && fputc('\n', out) != EOF;
 	json_decref(o);

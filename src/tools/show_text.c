@@ -296,9 +296,10 @@ static void put_memory(const struct bt_show *s, FILE *out)
 	snprintf(note, sizeof note, "for %" PRIu32 " tokens (-c), %s keys and %s values", m->n_ctx, s->type_k,
 	         s->type_v);
 	line_bytes("KV cache", m->kv_bytes, note, out);
+	if (m->state_bytes) line_bytes("recurrent state", m->state_bytes, "whatever the context", out);
 	snprintf(note, sizeof note, "on %s with -ub %" PRIu32, m->device, m->n_ubatch);
 	line_bytes("scratch", m->scratch_bytes, note, out);
-	line_bytes("together", s->all.bytes + m->kv_bytes + m->scratch_bytes, "", out);
+	line_bytes("together", s->all.bytes + m->kv_bytes + m->state_bytes + m->scratch_bytes, "", out);
 }
 
 static void put_metadata(const struct bt_show *s, FILE *out)
@@ -343,6 +344,10 @@ static void put_tensors(const struct bt_show *s, FILE *out)
 void bt_show_text(const struct bt_show *s, FILE *out)
 {
 	fprintf(out, "%s\n", bt_gguf_path(s->g));
+	if (s->place) {
+		bt_show_place_text(s->opened, out);
+		return;
+	}
 	put_model(s, out);
 	put_types(s, out);
 	put_tokenizer(s, out);

@@ -59,6 +59,20 @@ class Bench(unittest.TestCase):
         self.assertIn('/nonexistent.gguf', err)
         self.assertEqual([json.loads(line)['model_filename'] for line in out.splitlines()], [LLAMA])
 
+    def test_placement(self):
+        """Every placement is a session of its own, and the columns hold what was placed."""
+        out, err = bench(LLAMA, '-p', '8', '-n', '0', '-r', '1', '-dev', 'CPU1', '-ngl', '-1,1', '-ncmoe', '0,1', '-ot',
+                         'none,ffn_down=CPU;blk.0.=CPU1', '-o', 'jsonl', '--progress')
+        rows = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual([(r['n_gpu_layers'], r['n_cpu_moe'], r['tensor_buft_overrides']) for r in rows],
+                         [(n, m, o) for n in (3, 1) for m in (0, 1) for o in ('none', 'ffn_down=CPU;blk.0.=CPU1')])
+        self.assertEqual([r['backends'] for r in rows[:2]], ['CPU1', 'CPU1, CPU'])
+        self.assertEqual({r['devices'] for r in rows}, {'CPU1'})
+        _, err = bench(LLAMA, '-p', '8', '-n', '0', '-r', '1', '-ot', 'ffn=Vulkan9', status=1)
+        self.assertIn("no device 'Vulkan9'", err)
+        out, _ = bench(LLAMA, '-p', '8', '-n', '0', '-r', '1', '-dev', 'CPU1/null')
+        self.assertIn(' ngl |', out.splitlines()[0])
+
     def test_progress(self):
         _, err = bench(LLAMA, '-p', '4', '-n', '2', '-d', '8', '-r', '2', '--progress')
         for text in ('benchmark 1/2: starting', 'benchmark 2/2: warmup run', 'benchmark 1/2: depth run',

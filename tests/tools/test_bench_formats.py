@@ -116,7 +116,8 @@ class Formats(unittest.TestCase):
     def test_md_shows_what_was_chosen(self):
         for args, column in ((['-b', '64'], 'n_batch'), (['-ub', '64,512'], 'n_ubatch'), (['-ctk', 'q8_0'], 'type_k'),
                              (['-ctv', 'q8_0'], 'type_v'), (['-mmp', '0'], 'mmap'), (['-fa', '0,1'], 'fa'),
-                             (['-ncmoe', '3'], 'n_cpu_moe'), (['-dev', 'CPU'], 'dev')):
+                             (['-ncmoe', '3'], 'n_cpu_moe'), (['-dev', 'CPU'], 'dev'), (['-ngl', '3,4'], 'ngl'),
+                             (['-ot', 'exps=CPU'], 'ot')):
             cells, _ = self.table('m', *args)
             self.assertEqual(set(cells[0]) - {'model', 'size', 'params', 'backend', 'threads', 'test', 't/s'}, {column})
 

@@ -155,6 +155,18 @@ static void parsing_survives_failed_allocations(void **state)
 	assert_int_equal(after.blocks, before.blocks);
 }
 
+static void joined_texts_add_up(void **state)
+{
+	(void)state;
+	struct bt_opts o;
+	accepts(&o, &run, "model -ot a=CPU,b=CPU --override-tensor c=CPU -ot d=CPU");
+	assert_string_equal(bt_opt_str(&o, BT_OPT_OVERRIDE_TENSOR), "a=CPU,b=CPU,c=CPU,d=CPU");
+	bt_opts_free(&o);
+	accepts(&o, &run, "model");
+	assert_null(bt_opt_str(&o, BT_OPT_OVERRIDE_TENSOR));
+	bt_opts_free(&o);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -163,6 +175,7 @@ int main(void)
 		cmocka_unit_test(lists_take_commas_ranges_and_repeats),
 		cmocka_unit_test(mistakes_get_one_clear_line),
 		cmocka_unit_test(parsing_survives_failed_allocations),
+		cmocka_unit_test(joined_texts_add_up),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -206,5 +206,50 @@ class Show(unittest.TestCase):
                 self.assertIn(b'cannot write', p.stderr)
 
 
+    def place(self, name, *args):
+        rc, out, err = show(os.path.join(DATA, 'models', name), '--place', *args)
+        self.assertEqual((rc, err), (0, b''))
+        return out.decode()
+
+    def test_place(self):
+        """Layers and bytes per device, in text and JSON, against the sizes of the tensors."""
+        name = 'qwen35moe.Q4_0.gguf'
+        args = ['-dev', 'CPU1', '-ngl', '2', '-ncmoe', '2', '-ot', r'blk\.2\.ffn_(gate|up|down)_shexp=CPU']
+        o = json.loads(self.place(name, '--json', '--tensors', *args))
+        p = o['placement']
+        self.assertEqual(p['n_gpu_layers'], 2)
+        size = {d['device']: d for d in p['devices']}
+        far = sum(t['bytes'] for t in o['tensors'] if t['name'].startswith(('blk.1.', 'blk.2.'))
+                  and not ('_exps' in t['name'] and '.1.' in t['name'])
+                  and not (t['name'].split('.')[2] in ('ffn_gate_shexp', 'ffn_up_shexp', 'ffn_down_shexp')
+                           and '.2.' in t['name']))
+        self.assertEqual(size['CPU1']['weights'], far)
+        self.assertEqual(size['CPU']['weights'] + far, o['weight_bytes'])
+        self.assertEqual(sum(d['kv_cache'] for d in p['devices']), o['memory']['kv_cache'])
+        self.assertEqual(sum(d['state'] for d in p['devices']), o['memory']['state'])
+        self.assertEqual(sum(line['weights'] for line in p['layers']), o['weight_bytes'])
+        self.assertEqual(size['CPU']['segments'] + size['CPU1']['segments'], p['borders'] + 1)
+        self.assertTrue(all(c['from'] != c['to'] and c['bytes_per_token'] > 0 for c in p['crossings']))
+        text = self.place(name, *args)
+        for line in p['layers']:
+            self.assertIn(line['where'], text)
+        self.assertIn('experts on CPU; shared expert on CPU1', text)
+        self.assertIn('experts on CPU1; shared expert on CPU', text)
+
+    def test_place_of_one_device_says_that_options_change_nothing(self):
+        text = self.place('llama-plain.Q8_0.gguf', '-ngl', '1', '-dev', 'CPU')
+        self.assertIn('-ngl, -ncmoe and -ot change nothing', text)
+        o = json.loads(self.place('llama-plain.Q8_0.gguf', '-ngl', '1', '-dev', 'CPU', '--json'))['placement']
+        self.assertEqual((o['borders'], o['crossings'], o['n_gpu_layers']), (0, [], 0))
+        self.assertEqual([line['layers'] for line in o['layers']], ['', '0-1', ''])
+
+    def test_place_refuses_bad_rules(self):
+        for rule, words in (('blk=Vulkan9', b"no device 'Vulkan9'"), ('b(lk=CPU', b'no regular expression'),
+                            ('blk', b'PATTERN=DEVICE')):
+            rc, out, err = show(MODEL, '--place', '-ot', rule)
+            self.assertEqual((rc, out, err.count(b'\n')), (1, b'', 1))
+            self.assertIn(words, err)
+
+
 if __name__ == '__main__':
     unittest.main()
