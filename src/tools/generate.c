@@ -257,17 +257,18 @@ static void print_phase(const char *name, const struct bt_gen_phase *p)
 
 void bt_gen_print_stats(const struct bt_generator *g)
 {
-	char model[32], kv[32], scratch[32], peak[32];
+	char model[32], kv[32], state[32], scratch[32], peak[32];
 	struct rusage usage;
 	fprintf(stderr, "%16s = %10.2f ms, first token after %.2f ms\n", "load time", (g->loaded - g->began) * 1e3,
 	        g->first_token ? (g->first_token - g->began) * 1e3 : 0);
 	print_phase("prompt eval time", &g->prompt);
 	print_phase("eval time", &g->answer);
 	if (getrusage(RUSAGE_SELF, &usage)) usage.ru_maxrss = 0;
-	fprintf(stderr, "%16s = model %s%s, KV cache up to %s, scratch %s, peak resident %s\n", "memory",
+	fprintf(stderr, "%16s = model %s%s, KV cache up to %s, %s%sscratch %s, peak resident %s\n", "memory",
 	        bt_ui_bytes(model, sizeof model, bt_gguf_file_bytes(g->model->gguf)),
 	        bt_gguf_is_mapped(g->model->gguf) ? " (mapped)" : "", bt_ui_bytes(kv, sizeof kv, g->info.kv_bytes),
-	        bt_ui_bytes(scratch, sizeof scratch, g->info.scratch_bytes),
+	        g->info.state_bytes ? bt_ui_bytes(state, sizeof state, g->info.state_bytes) : "",
+	        g->info.state_bytes ? " of states, " : "", bt_ui_bytes(scratch, sizeof scratch, g->info.scratch_bytes),
 	        bt_ui_bytes(peak, sizeof peak, (uint64_t)usage.ru_maxrss * 1024));
 	fprintf(stderr, "%16s = %s, %u threads; context %zu of %u tokens; seed %llu\n", "device", g->info.description,
 	        g->info.n_threads, g->tokens.n, g->info.n_ctx, (unsigned long long)g->seed);

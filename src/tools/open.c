@@ -49,6 +49,7 @@ struct baton_session_params bt_tool_session_params(const struct bt_opts *o)
 	p.n_ctx = (uint32_t)bt_opt_int(o, o->tool->id == BT_TOOL_PERPLEXITY ? BT_OPT_PPL_CTX_SIZE : BT_OPT_CTX_SIZE);
 	p.n_batch = (uint32_t)bt_opt_int(o, BT_OPT_BATCH);
 	p.n_ubatch = (uint32_t)bt_opt_int(o, BT_OPT_UBATCH);
+	p.n_checkpoints = (uint32_t)bt_opt_int(o, BT_OPT_CHECKPOINTS);
 	p.n_threads = bt_opt_int(o, BT_OPT_THREADS) > 0 ? (uint32_t)bt_opt_int(o, BT_OPT_THREADS) : 0;
 	/* --exact brings f32 unless a type was asked for. */
 	if (bt_opt_given(o, BT_OPT_CACHE_TYPE_K)) p.type_k = bt_opt_str(o, BT_OPT_CACHE_TYPE_K);

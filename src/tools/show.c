@@ -62,6 +62,7 @@ static enum baton_status measure(struct bt_show *s, const struct bt_opts *o, str
 	struct baton_session_params params = baton_session_params_default();
 	params.n_ctx = (uint32_t)bt_opt_int(o, BT_OPT_CTX_SIZE);
 	params.n_ubatch = (uint32_t)bt_opt_int(o, BT_OPT_UBATCH);
+	params.n_checkpoints = (uint32_t)bt_opt_int(o, BT_OPT_CHECKPOINTS);
 	params.type_k = s->type_k = bt_opt_str(o, BT_OPT_CACHE_TYPE_K);
 	params.type_v = s->type_v = bt_opt_str(o, BT_OPT_CACHE_TYPE_V);
 	bt_tool_placement(o, &params);

@@ -189,6 +189,10 @@ static void put_model(const struct bt_show *s, FILE *out)
 	        s->all.values);
 	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
 		line_kv(keys[i].label, bt_show_family_kv(g, keys[i].suffix), out);
+	const struct bt_gguf_kv *draft = bt_show_family_kv(g, "nextn_predict_layers");
+	if (draft && bt_gguf_int_at(draft, 0) > 0)
+		fprintf(out, "  %-16s%" PRId64 " of the layers, for multi-token prediction: left out\n", "draft layers",
+		        bt_gguf_int_at(draft, 0));
 	fprintf(out, "  %-16s%s, GGUF version %" PRIu32, "file",
 	        bt_ui_bytes(bytes, sizeof bytes, bt_gguf_file_bytes(g)), bt_gguf_version(g));
 	if (bt_gguf_n_files(g) > 1) fprintf(out, ", in %" PRIu32 " parts", bt_gguf_n_files(g));
@@ -296,7 +300,7 @@ static void put_memory(const struct bt_show *s, FILE *out)
 	snprintf(note, sizeof note, "for %" PRIu32 " tokens (-c), %s keys and %s values", m->n_ctx, s->type_k,
 	         s->type_v);
 	line_bytes("KV cache", m->kv_bytes, note, out);
-	if (m->state_bytes) line_bytes("recurrent state", m->state_bytes, "whatever the context", out);
+	if (m->state_bytes) line_bytes("recurrent state", m->state_bytes, "whatever the context is", out);
 	snprintf(note, sizeof note, "on %s with -ub %" PRIu32, m->device, m->n_ubatch);
 	line_bytes("scratch", m->scratch_bytes, note, out);
 	line_bytes("together", s->all.bytes + m->kv_bytes + m->state_bytes + m->scratch_bytes, "", out);

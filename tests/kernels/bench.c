@@ -196,6 +196,14 @@ static void bench_recurrence(const struct bt_cpu_kernels *k, bool delta, size_t 
 	for (unsigned i = 0; i < 5; i++) walk_free(&w, all[i]);
 }
 
+static void bench_recurrences(const struct bt_cpu_kernels *k)
+{
+	for (size_t rows = 1; rows <= 512; rows += 511) {
+		bench_recurrence(k, true, 32, 128, 128, rows);
+		bench_recurrence(k, false, 64, 128, 64, rows);
+	}
+}
+
 void walk_bench(const struct bt_cpu_kernels *k, const char *filter, size_t kk, size_t n)
 {
 	if (filter && kk) {
@@ -220,11 +228,7 @@ void walk_bench(const struct bt_cpu_kernels *k, const char *filter, size_t kk, s
 		}
 	}
 	if (!filter || !strcmp(filter, "ops")) bench_ops(k);
-	if (!filter || !strcmp(filter, "recurrent"))
-		for (size_t rows = 1; rows <= 512; rows += 511) {
-			bench_recurrence(k, true, 32, 128, 128, rows);
-			bench_recurrence(k, false, 64, 128, 64, rows);
-		}
+	if (!filter || !strcmp(filter, "recurrent")) bench_recurrences(k);
 	if (!filter || !strcmp(filter, "attention"))
 		for (int i = 0; i < 2; i++) {
 			enum bt_type_id id = i ? BT_TYPE_Q8_0 : BT_TYPE_F16;

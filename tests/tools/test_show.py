@@ -243,6 +243,32 @@ class Show(unittest.TestCase):
         self.assertEqual((o['borders'], o['crossings'], o['n_gpu_layers']), (0, [], 0))
         self.assertEqual([line['layers'] for line in o['layers']], ['', '0-1', ''])
 
+    def test_draft_layers_are_left_out(self):
+        """The same model with one block more, said to be for multi-token prediction, has the same logits."""
+        with open(os.path.join(DATA, 'models', 'qwen35.Q8_0.gguf'), 'rb') as f:
+            data = bytearray(f.read())
+        at = data.index(b'qwen35.block_count') + len('qwen35.block_count') + 4
+        blocks, = struct.unpack_from('<I', data, at)
+        struct.pack_into('<I', data, at, blocks + 1)
+        struct.pack_into('<Q', data, 16, struct.unpack_from('<Q', data, 16)[0] + 2)
+        more = b''
+        for key, value in ((b'qwen35.nextn_predict_layers', 1), (b'pad.x', 0)):  # 64 bytes: tensors stay aligned
+            more += struct.pack(f'<Q{len(key)}sII', len(key), key, 4, value)
+        data[24:24] = more
+        request = json.dumps({'tokens': [5, 17, 300, 42], 'top': 512}) + '\n'
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, 'draft.gguf')
+            with open(path, 'wb') as f:
+                f.write(data)
+            rc, out, err = show(path)
+            self.assertEqual((rc, err), (0, b''))
+            self.assertIn(b'1 of the layers, for multi-token prediction: left out', out)
+            answers = [subprocess.run(BATON + ['eval', p, '--json'], input=request, text=True, capture_output=True,
+                                      check=True).stdout
+                       for p in (path, os.path.join(DATA, 'models', 'qwen35.Q8_0.gguf'))]
+        self.assertIn('argmax', answers[0])
+        self.assertEqual(*answers)
+
     def test_place_refuses_bad_rules(self):
         for rule, words in (('blk=Vulkan9', b"no device 'Vulkan9'"), ('b(lk=CPU', b'no regular expression'),
                             ('blk', b'PATTERN=DEVICE')):
