@@ -5,7 +5,7 @@ import subprocess
 
 BATON = os.environ['BATON']
 MODELS = os.path.join(os.environ['BATON_TEST_DATA'], 'models')
-MODEL = f'{MODELS}/qwen2.Q4_0.gguf'
+MODEL = f"{MODELS}/{os.environ.get('BATON_TEST_MODEL', 'qwen2.Q4_0')}.gguf"
 # A template of our own, so that the prompt is known: no template language is under test here.
 TEMPLATE = ('{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}'
             '{% if add_generation_prompt %}[assistant]{% endif %}{{ mark }}')
