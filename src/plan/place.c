@@ -154,10 +154,10 @@ static void settle(struct place *p)
 		for (uint32_t i = 0; i < p->plan->n_ops; i++) {
 			if (!is_free(p, i)) continue;
 			uint32_t mask = neighbours(p, i) & ~(1u << p->op[i]);
-			for (uint8_t d = 0; d < p->n; d++) {
+			for (uint32_t d = 0; d < p->n; d++) {
 				if (!(mask >> d & 1)) continue;
 				uint8_t before = p->op[i];
-				p->op[i] = d;
+				p->op[i] = (uint8_t)d;
 				uint64_t now = bt_cut_cost(p->plan, p->op, p->home, p->valid);
 				if (now < cost) {
 					cost = now;

@@ -126,7 +126,12 @@ static enum baton_status make_scratch(struct bt_exec *e, struct baton_error *err
 	size_t k_max, d_max, residual, rows = e->c.n_tokens;
 	plan_widths(p, &k_max, &d_max, &residual);
 	bt_cpu_kernels_init(&e->kernels, e->dev->level, k_max, d_max);
-	if (p->n_expert_used) rows *= p->n_expert_used;
+	if (p->n_expert_used) {
+		rows *= p->n_expert_used;
+		/* the router's scores, ranks and groups */
+		if (e->kernels.scratch < 3 * BT_LIMIT_EXPERTS * sizeof(float))
+			e->kernels.scratch = 3 * BT_LIMIT_EXPERTS * sizeof(float);
+	}
 	e->acts_rows = rows;
 	e->acts_k = (k_max + 31) & ~(size_t)31;
 	e->acts.q = scratch_array(e, rows * e->acts_k, 1);

@@ -50,11 +50,11 @@ static void op_rms_norm(struct bt_exec *e, const struct bt_cpu_node *node, const
 	bt_cpu_parallel(e, norm_task, &j, groups, bt_cpu_width(e, node->op->in[0]) / node->op->norm.n_groups);
 }
 
-/* The n_keep groups with the best sums of their two largest scores stay; scores of the others become -inf. */
-static void keep_groups(const struct bt_op *op, float *rank)
+/* The n_group_used groups with the best sums of their two largest scores stay; scores of the others become -inf.
+ * best: [n_group] scratch. */
+static void keep_groups(const struct bt_op *op, float *rank, float *best)
 {
 	uint32_t n_group = op->router.n_group, size = op->router.n_expert / n_group;
-	float best[BT_LIMIT_EXPERTS];
 	for (uint32_t g = 0; g < n_group; g++) {
 		float first = -INFINITY, second = -INFINITY;
 		for (uint32_t i = 0; i < size; i++) {
@@ -73,18 +73,19 @@ static void keep_groups(const struct bt_op *op, float *rank)
 	}
 }
 
-/* Choose the experts of one token: the n_used largest scores (+ bias), ties to the lower number. */
-static void route(const struct bt_exec *e, const struct bt_cpu_node *node, const float *logit, float *out)
+/* Choose the experts of one token: the n_used largest scores (+ bias), ties to the lower number. score: [3 n_expert]
+ * scratch. */
+static void route(const struct bt_exec *e, const struct bt_cpu_node *node, const float *logit, float *out, float *score)
 {
 	const struct bt_op *op = node->op;
 	uint32_t n = op->router.n_expert, used = op->router.n_used;
 	const float *bias = node->f32[0];
-	float score[BT_LIMIT_EXPERTS], rank[BT_LIMIT_EXPERTS];
+	float *rank = score + n;
 	if (op->router.sigmoid)
 		for (uint32_t i = 0; i < n; i++) score[i] = bt_sigmoid_mul(logit[i], 1.0f);
 	else e->kernels.softmax(logit, n, score);
 	for (uint32_t i = 0; i < n; i++) rank[i] = bias ? score[i] + bias[i] : score[i];
-	if (op->router.n_group > 1) keep_groups(op, rank);
+	if (op->router.n_group > 1) keep_groups(op, rank, rank + n);
 	float sum = 0;
 	for (uint32_t s = 0; s < used; s++) {
 		uint32_t best = UINT32_MAX;
@@ -95,7 +96,6 @@ static void route(const struct bt_exec *e, const struct bt_cpu_node *node, const
 		if (best == UINT32_MAX) best = s; /* all are NaN: any choice will do, the result is NaN */
 		rank[best] = NAN;
 		out[s] = bt_float_from_bits(best);
-		/* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): the family checked 1 <= used <= n */
 		out[used + s] = score[best];
 		sum += score[best];
 	}
@@ -106,13 +106,13 @@ static void route(const struct bt_exec *e, const struct bt_cpu_node *node, const
 
 static void router_task(void *arg, size_t begin, size_t end, unsigned thread)
 {
-	(void)thread;
 	const struct rows_job *j = arg;
 	const struct bt_op *op = j->node->op;
 	const float *logit = bt_cpu_value(j->e, op->in[0]);
-	float *out = bt_cpu_value(j->e, op->out[0]);
+	float *out = bt_cpu_value(j->e, op->out[0]),
+	      *scratch = (float *)(j->e->thread_scratch + thread * j->e->kernels.scratch);
 	for (size_t t = begin; t < end; t++)
-		route(j->e, j->node, logit + t * op->router.n_expert, out + t * 2 * op->router.n_used);
+		route(j->e, j->node, logit + t * op->router.n_expert, out + t * 2 * op->router.n_used, scratch);
 }
 
 static void op_router(struct bt_exec *e, const struct bt_cpu_node *node, const struct bt_step *step)
