@@ -40,7 +40,8 @@ static void uncount(enum bt_mem_cat cat, size_t size)
 void *bt_mem_alloc(enum bt_mem_cat cat, size_t size)
 {
 	size_t total;
-	if (inject() || !bt_add_size(size, HEADER, &total) || total > PTRDIFF_MAX) return NULL;
+	/* One byte at least: a pointer to the end of its block is none of its own to a leak checker. */
+	if (inject() || !bt_add_size(size ? size : 1, HEADER, &total) || total > PTRDIFF_MAX) return NULL;
 	void *base = NULL;
 	if (posix_memalign(&base, BT_MEM_ALIGN, total)) return NULL;
 	struct header *h = base;
