@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""Compile every row of kernels.inc for one target.
+
+    build.py spirv OUT.c OUT.bin DEPFILE --glslc GLSLC --cc CC   SPIR-V, in two flavours, and the C file that embeds it
+    build.py cuda  OUT.ptx DEPFILE --nvcc NVCC --cc CC
+    build.py hip   OUT.hsaco DEPFILE --hipcc HIPCC --cc CC [--arch gfx906]
+    build.py emu   OUT.cpp DEPFILE --cc CC                       C++ source for the emulator in tests/gpu
+
+What a kernel's text has not changed is not compiled again: SPIR-V is kept beside the output by a hash of the text.
+"""
+import argparse
+import concurrent.futures
+import hashlib
+import os
+import re
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+FLAVOURS = ('plain', 'fast')  # index: FAST
+
+
+def rows(cc):
+    """(name, file, parameters, threads, {definition: value}) of every row, as the C preprocessor gives them."""
+    text = '#define KERNEL_ROW(name, file, ...) @row name file __VA_ARGS__ @\n#include "kernels.inc"\n'
+    out = subprocess.run([*cc, '-E', '-P', '-x', 'c', '-I', HERE, '-'], input=text, capture_output=True, text=True, check=True)
+    found = []
+    for m in re.finditer(r'@row (\w+) (\w+) ([^@]*)@', out.stdout):
+        params, threads, *definitions = [x.strip() for x in m[3].split(',')]
+        pairs = dict(re.split(r'\s*=\s*', d) for d in definitions)
+        found.append((m[1], m[2], params, int(threads), pairs))
+    if not found:
+        sys.exit('build.py: no rows in kernels.inc')
+    return found
+
+
+def sources():
+    return sorted(os.path.join(HERE, f) for f in os.listdir(HERE) if f.endswith(('.k', '.h', '.inc', '.py')))
+
+
+def write(path, text):
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write(text)
+
+
+def write_depfile(path, out):
+    write(path, f'{out}: {" ".join(s.replace(" ", chr(92) + " ") for s in sources())}\n')
+
+
+def run(command, **kwargs):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **kwargs)
+    if done.returncode:
+        sys.exit(f'{" ".join(command)}\n{done.stdout}')
+
+
+def text_hash(file):
+    """Of a kernel's text and of everything that it includes."""
+    seen, todo = {}, [file + '.k']
+    while todo:
+        name = todo.pop()
+        if name in seen:
+            continue
+        with open(os.path.join(HERE, name), encoding='utf-8') as f:
+            seen[name] = f.read()
+        todo += [n for n in re.findall(r'#include "([\w.]+)"', seen[name]) if os.path.exists(os.path.join(HERE, n))]
+    return hashlib.sha256(''.join(k + seen[k] for k in sorted(seen)).encode()).hexdigest()
+
+
+def spirv(args):
+    cache = args.out + '.d'
+    os.makedirs(cache, exist_ok=True)
+    table = rows(args.cc)
+    hashes = {file: text_hash(file) for file in {r[1] for r in table}}
+    version = subprocess.run([args.glslc, '--version'], capture_output=True, text=True, check=True).stdout
+
+    def compile_row(job):
+        (name, file, _, _, pairs), fast = job
+        head = f'#version 460\n#define TARGET_SPIRV\n#define FAST {fast}\n'
+        text = head + ''.join(f'#define {k} {v}\n' for k, v in pairs.items()) + f'#include "{file}.k"\n'
+        key = hashlib.sha256((text + hashes[file] + version).encode()).hexdigest()[:32]
+        spv = os.path.join(cache, key + '.spv')
+        if not os.path.exists(spv):
+            source = os.path.join(cache, f'{name}.{FLAVOURS[fast]}.comp')
+            write(source, text)
+            run([args.glslc, '-O', '--target-env=vulkan1.2', '-I', HERE, source, '-o', spv + '.new'])
+            os.replace(spv + '.new', spv)
+        return spv
+
+    jobs = [(row, fast) for row in table for fast in (0, 1)]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        files = list(pool.map(compile_row, jobs))
+    places, size = [], 0
+    with open(args.blob, 'wb') as blob:
+        for path in files:
+            with open(path, 'rb') as f:
+                data = f.read()
+            blob.write(data)
+            places.append((size, len(data)))
+            size += len(data)
+    for name in os.listdir(cache):
+        if name.endswith('.spv') and os.path.join(cache, name) not in files:
+            os.remove(os.path.join(cache, name))
+    table_text = ',\n'.join(f'\t{{{{{a[0]}, {a[1]}}}, {{{b[0]}, {b[1]}}}}}' for a, b in zip(places[::2], places[1::2]))
+    write(args.out, f'''/* Made by build.py. */
+#include "backend/gpu/vulkan/spirv.h"
+
+__asm__(".section .rodata\\n.balign 16\\n.globl bt_vk_spirv\\n.hidden bt_vk_spirv\\nbt_vk_spirv:\\n.incbin \\"{os.path.abspath(args.blob)}\\"\\n.previous\\n");
+const struct bt_vk_spirv_place bt_vk_spirv_place[BT_GPU_KERNELS][2] = {{
+{table_text},
+}};
+''')
+    write_depfile(args.depfile, args.out)
+
+
+def cpp_text(cc, target):
+    """All kernels as one C++ source: each in a namespace of its own."""
+    table = rows(cc)
+    out = [f'#define TARGET_{target}', '#include "lang.k"']
+    for name, file, _, _, pairs in table:
+        out.append(f'#define NAME bt_gpu_{name}')
+        out += [f'#define {k} {v}' for k, v in pairs.items()]
+        out += [f'namespace {name}_kernel {{', f'#include "{file}.k"', '}']
+        out += [f'#undef {k}' for k in ('NAME', *pairs)]
+    return table, '\n'.join(out) + '\n'
+
+
+def cuda(args):
+    source = args.out + '.cu'
+    write(source, cpp_text(args.cc, 'CUDA')[1])
+    run([args.nvcc, '-ptx', '-O3', '-std=c++17', '--fmad=false', f'-arch={args.arch or "compute_75"}', '-I', HERE, source,
+         '-o', args.out])
+    write_depfile(args.depfile, args.out)
+
+
+def hip(args):
+    source = args.out + '.hip'
+    write(source, cpp_text(args.cc, 'HIP')[1])
+    run([args.hipcc, '--genco', '-O3', '-std=c++17', '-ffp-contract=off', f'--offload-arch={args.arch or "gfx906"}', '-I', HERE,
+         '-x', 'hip', source, '-o', args.out])
+    write_depfile(args.depfile, args.out)
+
+
+def emu(args):
+    table, text = cpp_text(args.cc, 'EMU')
+    calls = ''.join(f'\t{{"{n}", {t}, sizeof({p}), {n}_kernel::run}},\n' for n, _, p, t, _ in table)
+    write(args.out, f'{text}const struct emu_kernel emu_kernels[] = {{\n{calls}}};\n')
+    write_depfile(args.depfile, args.out)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('target', choices=('spirv', 'cuda', 'hip', 'emu'))
+    parser.add_argument('files', nargs='+')
+    for tool in ('glslc', 'nvcc', 'hipcc', 'arch'):
+        parser.add_argument('--' + tool)
+    parser.add_argument('--cc', nargs='+')
+    args = parser.parse_args()
+    args.out, args.depfile = args.files[0], args.files[-1]
+    args.blob = args.files[1] if len(args.files) > 2 else None
+    globals()[args.target](args)
+
+
+if __name__ == '__main__':
+    main()
