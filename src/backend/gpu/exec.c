@@ -1,0 +1,220 @@
+/* exec.c: making a plan ready on a GPU, and running steps of it. */
+#include "backend/gpu/exec.h"
+
+#include <string.h>
+
+static bool is_product(const struct bt_op *op)
+{
+	return op->kind == BT_OP_MATMUL || op->kind == BT_OP_MATMUL_EXPERTS || op->kind == BT_OP_LOGITS;
+}
+
+/* The address of a small tensor as floats; 0 for none. */
+static enum baton_status small(struct bt_exec *e, const struct bt_tensor *t, uint64_t *out, struct baton_error *err)
+{
+	const struct bt_gpu_matrix *m;
+	*out = 0;
+	if (!t) return BATON_OK;
+	enum baton_status status = bt_gpu_weights_get(e->dev, t, true, &m, err);
+	if (!status) *out = m->plane[BT_GPU_PLANE_Q];
+	return status;
+}
+
+static uint32_t rope_index(struct bt_exec *e, const struct bt_rope *rope)
+{
+	uint32_t i = 0;
+	while (i < e->n_ropes && e->rope[i] != rope) i++;
+	if (i == e->n_ropes) e->rope[e->n_ropes++] = rope;
+	return i;
+}
+
+static enum baton_status load_weights(struct bt_exec *e, struct baton_error *err)
+{
+	enum baton_status status = BATON_OK;
+	for (uint32_t i = 0; i < e->c.plan->n_ops && !status; i++) {
+		const struct bt_op *op = &e->c.plan->op[i];
+		struct bt_gpu_node *node = &e->node[i];
+		if (op->kind == BT_OP_RMS_NORM) status = small(e, op->norm.w, &node->small[0], err);
+		if (op->kind == BT_OP_ROUTER) status = small(e, op->router.select_bias, &node->small[0], err);
+		if (op->kind == BT_OP_ROPE) node->rope = rope_index(e, op->rope.rope);
+		for (uint32_t j = 0; is_product(op) && j < op->matmul.n_mats && !status; j++) {
+			status = bt_gpu_weights_get(e->dev, op->matmul.mat[j].w, e->c.exact, &node->mat[j], err);
+			if (!status) status = small(e, op->matmul.mat[j].bias, &node->small[j], err);
+		}
+	}
+	return status;
+}
+
+/* Bytes of the largest rounded input: 48 for 32 values. */
+static size_t rounded_bytes(const struct bt_exec *e)
+{
+	size_t most = 48;
+	for (uint32_t i = 0; i < e->c.plan->n_ops; i++) {
+		const struct bt_op *op = &e->c.plan->op[i];
+		if (!is_product(op)) continue;
+		size_t rows = bt_plan_rows(e->c.plan, op->in[0], e->c.n_tokens, e->c.n_logits);
+		size_t n = rows * (e->c.plan->value[op->in[0]].width / 32) * 48;
+		if (most < n) most = n;
+	}
+	return most;
+}
+
+/* Rows of partial results of attention: every split of one token in the longest context, and at least some hundreds. */
+static void plan_parts(struct bt_exec *e)
+{
+	const struct bt_plan *p = e->c.plan;
+	uint64_t positions = 0;
+	for (uint32_t i = 0; i < p->n_ops; i++) {
+		const struct bt_op *op = &p->op[i];
+		if (op->kind != BT_OP_ATTENTION) continue;
+		const struct bt_cache_shape *s = &p->cache[op->attention.cache];
+		uint64_t floats = (uint64_t)op->attention.n_head * (s->d_v + 2);
+		if (e->part_floats < floats) e->part_floats = floats;
+		uint64_t row = (uint64_t)s->n_head_kv * bt_type_row_bytes(e->c.type_k, s->d_k);
+		if (positions < e->c.k[op->attention.cache].size / row)
+			positions = e->c.k[op->attention.cache].size / row;
+	}
+	uint64_t splits = (positions + BT_GPU_SPLIT - 1) / BT_GPU_SPLIT + 1;
+	for (e->part_rows = 256; e->part_rows < splits;) e->part_rows *= 2;
+}
+
+static enum baton_status take(struct bt_exec *e, enum bt_gpu_place where, size_t size, struct bt_gpu_mem *out,
+                              struct baton_error *err)
+{
+	e->allocated += size;
+	enum baton_status status = e->dev->gpu->driver->alloc(e->dev->gpu, BT_MEM_SCRATCH, where, size, out, err);
+	return status == BATON_ERR_NOMEM ? bt_fail_prefix(err, "working memory (a smaller -ub needs less)") : status;
+}
+
+static enum baton_status make_scratch(struct bt_exec *e, struct baton_error *err)
+{
+	size_t values, logits = (size_t)e->c.n_logits * e->c.plan->n_vocab * sizeof(float);
+	enum baton_status status = bt_plan_layout(e->c.plan, e->c.n_tokens, e->c.n_logits, e->offset, &values, err);
+	plan_parts(e);
+	if (!status) status = take(e, BT_GPU_LOCAL, values + 64, &e->values, err);
+	for (int i = 0; i < 2 && !status; i++) status = take(e, BT_GPU_LOCAL, rounded_bytes(e), &e->xq[i], err);
+	if (!status) status = take(e, BT_GPU_LOCAL, e->part_floats * e->part_rows * 4 + 64, &e->part, err);
+	if (!status) status = take(e, BT_GPU_LOCAL, logits, &e->logits_local, err);
+	if (!status) status = take(e, BT_GPU_READ, logits, &e->logits, err);
+	if (!status) status = bt_gpu_step_open(e, err);
+	return status;
+}
+
+void bt_gpu_release(struct bt_exec *e)
+{
+	if (!e) return;
+	struct bt_gpu *gpu = e->dev->gpu;
+	gpu->driver->wait(gpu, NULL);
+	for (uint32_t i = 0; e->recorded && i < e->n_recorded; i++) gpu->driver->discard(gpu, e->recorded[i].rec);
+	struct bt_gpu_mem *mem[] = {&e->values,       &e->xq[0],  &e->xq[1], &e->part,
+	                            &e->logits_local, &e->logits, &e->step,  &e->pages};
+	for (size_t i = 0; i < sizeof mem / sizeof *mem; i++) gpu->driver->free(gpu, mem[i]);
+	bt_mem_free(e->offset);
+	bt_mem_free(e->node);
+	bt_mem_free(e->rope);
+	bt_mem_free(e->recorded);
+	bt_mem_free(e);
+}
+
+size_t bt_gpu_scratch(const struct bt_exec *e)
+{
+	return e->allocated;
+}
+
+enum baton_status bt_gpu_compile(struct bt_device *dev, const struct bt_compile *c, struct bt_exec **out,
+                                 struct baton_error *err)
+{
+	*out = NULL;
+	enum baton_status status = bt_gpu_check(c, err);
+	if (status) return status;
+	struct bt_exec *e = bt_mem_zalloc(BT_MEM_HOST, sizeof *e);
+	if (!e) return bt_fail_nomem(err, sizeof *e, "a plan");
+	e->c = *c;
+	e->dev = (struct bt_gpu_device *)dev;
+	e->offset = bt_mem_array(BT_MEM_HOST, c->plan->n_values + 1, sizeof *e->offset);
+	e->node = bt_mem_array(BT_MEM_HOST, c->plan->n_ops + 1, sizeof *e->node);
+	e->rope = bt_mem_array(BT_MEM_HOST, c->plan->n_ops + 1, sizeof *e->rope);
+	e->n_recorded = BT_GPU_RECORDINGS * (c->plan->n_parts ? c->plan->n_parts : 1);
+	e->recorded = bt_mem_array(BT_MEM_HOST, e->n_recorded, sizeof *e->recorded);
+	if (!e->offset || !e->node || !e->rope || !e->recorded) status = bt_fail_nomem(err, 0, "a plan");
+	if (!status) status = load_weights(e, err);
+	if (!status) status = make_scratch(e, err);
+	e->values_mem = (struct bt_dev_mem){.handle = &e->values, .size = e->values.size, .cat = BT_MEM_SCRATCH};
+	if (status) bt_gpu_release(e);
+	else *out = e;
+	return status;
+}
+
+/* Few tokens leave a GPU idle when one workgroup walks a whole context: give every split one of its own. Doubling steps
+ * keep the recordings few. */
+static struct bt_gpu_shape shape_of(const struct bt_exec *e, const struct bt_step *step)
+{
+	struct bt_gpu_shape shape = {.part = step->part, .n_tokens = step->n_tokens, .n_logits = step->n_logits};
+	uint32_t last = 0, splits = 1;
+	for (uint32_t t = 0; t < step->n_tokens; t++)
+		if (last < (uint32_t)step->pos[t]) last = (uint32_t)step->pos[t];
+	while (splits * BT_GPU_SPLIT <= last) splits *= 2;
+	if (splits > 1 && step->n_tokens <= 32 && (uint64_t)step->n_tokens * splits <= e->part_rows)
+		shape.n_splits = splits;
+	return shape;
+}
+
+static enum baton_status record(struct bt_exec *e, struct bt_gpu_shape shape, struct bt_gpu_recorded *to,
+                                struct baton_error *err)
+{
+	struct bt_gpu *gpu = e->dev->gpu;
+	struct bt_gpu_cmd *cmd = NULL;
+	uint32_t n = 0;
+	bool wanted[BT_GPU_KERNELS] = {false};
+	gpu->driver->discard(gpu, to->rec);
+	*to = (struct bt_gpu_recorded){.shape = shape};
+	enum baton_status status = bt_gpu_lower(e, shape, &cmd, &n, err);
+	for (uint32_t i = 0; i < n; i++)
+		if (cmd[i].kernel != BT_GPU_COPY) wanted[cmd[i].kernel] = true;
+	if (!status) status = gpu->driver->prepare(gpu, wanted, err);
+	if (!status) status = gpu->driver->record(gpu, cmd, n, &to->rec, err);
+	bt_mem_free(cmd);
+	return status;
+}
+
+/* The recording for a shape: the one that there is, or a new one in place of the one unused for longest. */
+static enum baton_status find_recording(struct bt_exec *e, struct bt_gpu_shape shape, struct bt_gpu_recorded **out,
+                                        struct baton_error *err)
+{
+	struct bt_gpu_recorded *of_part = e->recorded + (size_t)shape.part * BT_GPU_RECORDINGS, *oldest = of_part;
+	for (uint32_t i = 0; i < BT_GPU_RECORDINGS; i++) {
+		struct bt_gpu_recorded *r = &of_part[i];
+		if (r->used < oldest->used) oldest = r;
+		if (!r->rec || memcmp(&r->shape, &shape, sizeof shape)) continue;
+		*out = r;
+		return BATON_OK;
+	}
+	*out = oldest;
+	return record(e, shape, oldest, err);
+}
+
+enum baton_status bt_gpu_run(struct bt_exec *e, const struct bt_step *step, struct baton_error *err)
+{
+	struct bt_gpu *gpu = e->dev->gpu;
+	struct bt_gpu_recorded *r = NULL;
+	if (step->n_tokens > e->c.n_tokens || step->n_logits > e->c.n_logits)
+		return bt_fail(err, BATON_ERR_LIMIT, "a step of %u tokens and %u logits; %u and %u were planned",
+		               step->n_tokens, step->n_logits, e->c.n_tokens, e->c.n_logits);
+	/* All parts of a step read the same block. */
+	enum baton_status status = step->part ? BATON_OK : bt_gpu_step_fill(e, step, err);
+	if (!status) status = find_recording(e, shape_of(e, step), &r, err);
+	if (status) return status;
+	r->used = ++e->runs;
+	status = gpu->driver->start(gpu, r->rec, err);
+	if (!status) status = gpu->driver->wait(gpu, err);
+	struct bt_part part = bt_plan_part(e->c.plan, step->part);
+	bool last = part.n && e->c.plan->op[part.first + part.n - 1].kind == BT_OP_LOGITS;
+	if (!status && last && step->n_logits)
+		memcpy(step->logits, e->logits.host, (size_t)step->n_logits * e->c.plan->n_vocab * sizeof(float));
+	return status;
+}
+
+struct bt_dev_mem *bt_gpu_exec_value(struct bt_exec *e, uint32_t v, size_t *offset)
+{
+	*offset = e->offset[v];
+	return &e->values_mem;
+}

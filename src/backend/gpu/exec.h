@@ -1,0 +1,81 @@
+/* exec.h: a plan made ready on a GPU. Private to the GPU back end.
+ *
+ * The plan is *lowered* to a list of kernel starts (lower.c) for one shape of step: its rows, its rows of logits, its
+ * splits of attention. The list is recorded once and run again for every step of the same shape; whatever else changes
+ * from step to step (tokens, positions, pages, angles) stands in the step block, which kernels read.
+ */
+#ifndef BT_BACKEND_GPU_EXEC_H
+#define BT_BACKEND_GPU_EXEC_H
+
+#include "backend/gpu/device.h"
+
+#define BT_GPU_SPLIT 256u /* keys in a split of attention: SPLIT of kernels/kv.k */
+
+/* Matrices and small weights of an operation. */
+struct bt_gpu_node {
+	const struct bt_gpu_matrix *mat[BT_MAX_MATS];
+	uint64_t small[BT_MAX_MATS]; /* addresses of biases, norm weights; 0: none */
+	uint32_t rope;               /* index into exec->rope */
+};
+
+/* The shape that a recording is for. */
+struct bt_gpu_shape {
+	uint32_t part; /* of the plan */
+	uint32_t n_tokens, n_logits;
+	uint32_t n_splits; /* attention in so many splits, workgroups of their own; 0: one workgroup walks all */
+};
+
+struct bt_gpu_recorded {
+	struct bt_gpu_shape shape;
+	struct bt_gpu_recording *rec;
+	uint64_t used; /* when it was run last */
+};
+#define BT_GPU_RECORDINGS 8u /* for each part of the plan */
+
+struct bt_exec {
+	struct bt_compile c;
+	struct bt_gpu_device *dev;
+	size_t *offset;              /* [n_values] into values */
+	struct bt_gpu_node *node;    /* [n_ops] */
+	const struct bt_rope **rope; /* [n_ropes] distinct settings */
+	uint32_t n_ropes;
+
+	struct bt_dev_mem values_mem; /* values, as the engine sees it */
+	struct bt_gpu_mem values;     /* the plan's values */
+	struct bt_gpu_mem xq[2];      /* rounded activations, used by turns */
+	struct bt_gpu_mem part;       /* partial results of attention */
+	uint64_t part_floats;         /* that one row and split of the widest layer takes */
+	uint32_t part_rows;           /* rows times splits that fit */
+	struct bt_gpu_mem logits_local, logits;
+
+	/* The step block, written by the CPU: offsets into step.host. */
+	struct bt_gpu_mem step;
+	size_t at_pos, at_page0, at_logit_row, at_rope, at_embed;
+	struct bt_gpu_mem pages; /* page tables of all sequences of a step, grows */
+
+	struct bt_gpu_recorded *recorded; /* [n_recorded] BT_GPU_RECORDINGS for each part */
+	uint32_t n_recorded;
+	uint64_t runs;
+	size_t allocated;
+};
+
+/* Bytes of cos (and of sin) of rope setting i in the step block. */
+static inline size_t bt_gpu_rope_bytes(const struct bt_exec *e, uint32_t i)
+{
+	return (size_t)e->c.n_tokens * e->rope[i]->n_pairs * sizeof(float);
+}
+
+/* Commands for a step of that shape: *cmds (bt_mem_free) and *n. */
+enum baton_status bt_gpu_lower(const struct bt_exec *e, struct bt_gpu_shape shape, struct bt_gpu_cmd **cmds,
+                               uint32_t *n, struct baton_error *err);
+/* Why an operation cannot be computed, or NULL. */
+const char *bt_gpu_check_op(const struct bt_plan *plan, const struct bt_op *op);
+/* Can every operation be computed, with those formats of the cache? Checked before anything is allocated. */
+enum baton_status bt_gpu_check(const struct bt_compile *c, struct baton_error *err);
+
+/* step.c: fill the step block. */
+enum baton_status bt_gpu_step_fill(struct bt_exec *e, const struct bt_step *step, struct baton_error *err);
+/* step.c: the step block's layout and memory. */
+enum baton_status bt_gpu_step_open(struct bt_exec *e, struct baton_error *err);
+
+#endif

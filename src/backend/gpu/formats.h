@@ -1,0 +1,46 @@
+/* formats.h: from weights as GGUF has them to matrices as the kernels read them (kernels/weights.k).
+ *
+ * Every weight type finds a format: a row of its own in formats.c, or i8_float and i8_float_32, which hold any type
+ * exactly. Packing
+ * never rounds: a product on the device means the same numbers as on the CPU.
+ */
+#ifndef BT_BACKEND_GPU_FORMATS_H
+#define BT_BACKEND_GPU_FORMATS_H
+
+#include "gguf/gguf.h"
+
+enum bt_gpu_format {
+#define FORMAT(name, ...) BT_GPU_F_##name,
+#include "backend/gpu/kernels/formats.inc"
+#undef FORMAT
+	BT_GPU_F_f32, /* rows of floats, padded with zeros to whole blocks of 32 */
+	BT_GPU_F_f16,
+	BT_GPU_F_bf16,
+	BT_GPU_FORMATS
+};
+
+/* Bytes of one row in each plane. q comes first in memory, then high, scale, super, each for all rows and aligned to 256
+ * bytes. */
+enum { BT_GPU_PLANE_Q, BT_GPU_PLANE_HIGH, BT_GPU_PLANE_SCALE, BT_GPU_PLANE_SUPER, BT_GPU_PLANES };
+struct bt_gpu_row_bytes {
+	uint32_t plane[BT_GPU_PLANES];
+};
+
+/* The format for a weight type; exact: floats throughout. */
+enum bt_gpu_format bt_gpu_format_of(const struct bt_type *type, bool exact);
+bool bt_gpu_format_is_float(enum bt_gpu_format f);
+struct bt_gpu_row_bytes bt_gpu_row_bytes(enum bt_gpu_format f, uint64_t k);
+/* Byte offset of each plane in a matrix of n_rows; returns the bytes of all. */
+uint64_t bt_gpu_plane_offsets(enum bt_gpu_format f, uint64_t k, uint64_t n_rows, uint64_t offset[BT_GPU_PLANES]);
+
+/* Working space of a packer: rows of k values. */
+struct bt_gpu_packer {
+	int8_t *q;          /* [k] */
+	float *scale, *min; /* [k / 16] */
+	float *f32;         /* [k] */
+};
+/* Pack one row of k values from src (GGUF layout) to dst[plane]. */
+void bt_gpu_pack_row(enum bt_gpu_format f, const struct bt_type *type, const void *src, uint64_t k,
+                     const struct bt_gpu_packer *space, void *const dst[BT_GPU_PLANES]);
+
+#endif

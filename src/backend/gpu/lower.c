@@ -1,0 +1,276 @@
+/* lower.c: the walk over the plan, barriers, and the operations that are neither products nor attention. */
+#include "backend/gpu/lower.h"
+
+#include <string.h>
+
+uint64_t bt_gpu_value(const struct bt_gpu_lowering *l, uint32_t v)
+{
+	return l->e->values.address + l->e->offset[v];
+}
+
+uint32_t bt_gpu_rows(const struct bt_gpu_lowering *l, uint32_t v)
+{
+	return (uint32_t)bt_plan_rows(l->e->c.plan, v, l->shape.n_tokens, l->shape.n_logits);
+}
+
+uint32_t bt_gpu_width(const struct bt_gpu_lowering *l, uint32_t v)
+{
+	return l->e->c.plan->value[v].width;
+}
+
+static struct bt_gpu_range range_of(const struct bt_gpu_lowering *l, uint32_t v, bool write)
+{
+	uint64_t bytes = (uint64_t)bt_gpu_rows(l, v) * bt_gpu_width(l, v) * sizeof(float);
+	return (struct bt_gpu_range){bt_gpu_value(l, v), bytes, write};
+}
+
+struct bt_gpu_range bt_gpu_reads(const struct bt_gpu_lowering *l, uint32_t v)
+{
+	return range_of(l, v, false);
+}
+
+struct bt_gpu_range bt_gpu_writes(const struct bt_gpu_lowering *l, uint32_t v)
+{
+	return range_of(l, v, true);
+}
+
+/* Room for one more element of a growing array; without memory the lowering has failed. */
+static bool room(struct bt_gpu_lowering *l, void **array, uint32_t n, uint32_t *cap, size_t size)
+{
+	if (n < *cap) return true;
+	uint32_t want = *cap ? *cap * 2 : 256;
+	void *p = bt_mem_realloc(BT_MEM_HOST, *array, want * size);
+	if (!p) {
+		l->status = bt_fail_nomem(l->err, want * size, "a step's commands");
+		return false;
+	}
+	*array = p;
+	*cap = want;
+	return true;
+}
+
+static bool clash(const struct bt_gpu_range *a, const struct bt_gpu_range *b)
+{
+	return (a->write || b->write) && a->address < b->address + b->size && b->address < a->address + a->size;
+}
+
+void bt_gpu_emit(struct bt_gpu_lowering *l, struct bt_gpu_cmd cmd, const struct bt_gpu_range *touched, uint32_t n)
+{
+	const struct bt_gpu_caps *caps = &l->e->dev->gpu->caps;
+	if (l->status) return;
+	for (int i = 0; i < 3 && cmd.kernel != BT_GPU_COPY; i++) {
+		if (!cmd.grid[i]) return; /* nothing to do */
+		if (cmd.grid[i] <= caps->max_grid[i]) continue;
+		l->status = bt_fail(l->err, BATON_ERR_LIMIT,
+		                    "%s: %u workgroups in a row; this device takes %u (a smaller -ub needs fewer)",
+		                    bt_gpu_kernel_table[cmd.kernel].name, cmd.grid[i], caps->max_grid[i]);
+		return;
+	}
+	for (uint32_t i = 0; i < n && !cmd.barrier; i++)
+		for (uint32_t j = 0; j < l->n_since && !cmd.barrier; j++)
+			cmd.barrier = clash(&touched[i], &l->since[j]);
+	if (cmd.barrier) l->n_since = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		void *array = l->since;
+		if (!room(l, &array, l->n_since, &l->cap_since, sizeof *l->since)) return;
+		l->since = array;
+		l->since[l->n_since++] = touched[i];
+	}
+	void *array = l->cmd;
+	if (!room(l, &array, l->n, &l->cap, sizeof *l->cmd)) return;
+	l->cmd = array;
+	l->cmd[l->n++] = cmd;
+}
+
+static void lower_embed(struct bt_gpu_lowering *l)
+{
+	const struct bt_exec *e = l->e;
+	uint32_t v = l->op->out[0];
+	struct bt_gpu_range touched = bt_gpu_writes(l, v);
+	bt_gpu_emit(l, bt_gpu_cmd_copy(&e->values, e->offset[v], &e->step, e->at_embed, touched.size), &touched, 1);
+}
+
+/* Who reads value v between operation `from` and the next one that writes it: somebody its floats, its rounded form? */
+static void readers(const struct bt_gpu_lowering *l, uint32_t v, bool *floats, bool *rounded)
+{
+	const struct bt_plan *p = l->e->c.plan;
+	struct bt_part part = bt_plan_part(p, l->shape.part);
+	*floats = *rounded = false;
+	/* What another device reads, and what a later part rounds again. */
+	for (uint32_t i = 0; i < p->n_keeps; i++) *floats |= p->keep[i].value == v;
+	for (uint32_t i = (uint32_t)(l->op - p->op) + 1; i < p->n_ops; i++) {
+		const struct bt_op *op = &p->op[i];
+		bool later = i >= part.first + part.n;
+		for (uint32_t j = 0; j < BT_MAX_INS; j++) {
+			if (op->in[j] != v) continue;
+			bool as_int = j == 0 && bt_gpu_reads_rounded(&l->e->node[i], op);
+			*rounded |= as_int && !later;
+			*floats |= !as_int || later;
+			for (uint32_t m = 0; as_int && m < op->matmul.n_mats; m++)
+				*floats |= bt_gpu_format_is_float(l->e->node[i].mat[m]->format);
+		}
+		for (uint32_t j = 0; j < BT_MAX_MATS; j++)
+			if (op->out[j] == v) return;
+	}
+}
+
+static void lower_norm(struct bt_gpu_lowering *l)
+{
+	const struct bt_op *op = l->op;
+	uint32_t x = op->in[0], y = op->out[0], width = bt_gpu_width(l, x), n = width / op->norm.n_groups;
+	bool floats = true, rounded = false;
+	if (x != y) readers(l, y, &floats, &rounded);
+	/* A block of 32 must not lie in two groups, nor may a team's eight threads. */
+	if (rounded && n % 32) {
+		rounded = false;
+		floats = true;
+	}
+	struct bt_gpu_range touched[3] = {bt_gpu_reads(l, x)};
+	uint32_t n_touched = 1;
+	struct bt_gpu_norm p = {.x = bt_gpu_value(l, x),
+	                        .w = l->node->small[0],
+	                        .n = n,
+	                        .n_groups = op->norm.n_groups,
+	                        .n_total = bt_gpu_rows(l, x) * op->norm.n_groups,
+	                        .per_group = op->norm.per_group,
+	                        .eps = op->norm.eps};
+	if (floats || !rounded) {
+		p.y = bt_gpu_value(l, y);
+		touched[n_touched++] = bt_gpu_writes(l, y);
+	}
+	if (rounded) {
+		touched[n_touched] = bt_gpu_take_rounded(l, y);
+		p.xq = touched[n_touched++].address;
+	}
+	bool per_team = n <= 512;
+	uint32_t groups = per_team ? (p.n_total + 31) / 32 : p.n_total;
+	bt_gpu_emit(l, bt_gpu_cmd(per_team ? BT_GPU_K_rms_norm_team : BT_GPU_K_rms_norm, &p, groups, 1, 1), touched,
+	            n_touched);
+}
+
+static void lower_router(struct bt_gpu_lowering *l)
+{
+	const struct bt_op *op = l->op;
+	struct bt_gpu_router p = {.x = bt_gpu_value(l, op->in[0]),
+	                          .bias = l->node->small[0],
+	                          .y = bt_gpu_value(l, op->out[0]),
+	                          .n_rows = bt_gpu_rows(l, op->in[0]),
+	                          .n_expert = op->router.n_expert,
+	                          .n_used = op->router.n_used,
+	                          .sigmoid = op->router.sigmoid,
+	                          .normalize = op->router.normalize,
+	                          .scale = op->router.scale};
+	struct bt_gpu_range touched[] = {bt_gpu_reads(l, op->in[0]), bt_gpu_writes(l, op->out[0])};
+	bt_gpu_emit(l, bt_gpu_cmd(BT_GPU_K_router, &p, p.n_rows, 1, 1), touched, 2);
+}
+
+static void lower_expert_sum(struct bt_gpu_lowering *l)
+{
+	const struct bt_op *op = l->op;
+	struct bt_gpu_expert_sum p = {.x = bt_gpu_value(l, op->in[0]),
+	                              .choice = bt_gpu_value(l, op->in[1]),
+	                              .y = bt_gpu_value(l, op->out[0]),
+	                              .n_rows = bt_gpu_rows(l, op->out[0]),
+	                              .n_used = l->e->c.plan->n_expert_used,
+	                              .n = bt_gpu_width(l, op->out[0]),
+	                              .set = op->expert_sum.set};
+	struct bt_gpu_range touched[] = {bt_gpu_reads(l, op->in[0]), bt_gpu_reads(l, op->in[1]),
+	                                 bt_gpu_writes(l, op->out[0])};
+	bt_gpu_emit(l, bt_gpu_cmd(BT_GPU_K_expert_sum, &p, (p.n + 255) / 256, p.n_rows, 1), touched, 3);
+}
+
+static void lower_gather(struct bt_gpu_lowering *l)
+{
+	const struct bt_op *op = l->op;
+	struct bt_gpu_gather p = {.x = bt_gpu_value(l, op->in[0]),
+	                          .row = l->e->step.address + l->e->at_logit_row,
+	                          .y = bt_gpu_value(l, op->out[0]),
+	                          .n_rows = bt_gpu_rows(l, op->out[0]),
+	                          .n = bt_gpu_width(l, op->out[0])};
+	struct bt_gpu_range touched[] = {bt_gpu_reads(l, op->in[0]), bt_gpu_writes(l, op->out[0])};
+	bt_gpu_emit(l, bt_gpu_cmd(BT_GPU_K_gather, &p, (p.n + 255) / 256, p.n_rows, 1), touched, 2);
+}
+
+static const bt_gpu_lower_fn lower_table[BT_OP_KINDS] = {
+	[BT_OP_EMBED] = lower_embed,
+	[BT_OP_RMS_NORM] = lower_norm,
+	[BT_OP_MATMUL] = bt_gpu_lower_matmul,
+	[BT_OP_ROPE] = bt_gpu_lower_rope,
+	[BT_OP_KV_STORE] = bt_gpu_lower_kv_store,
+	[BT_OP_ATTENTION] = bt_gpu_lower_attention,
+	[BT_OP_ROUTER] = lower_router,
+	[BT_OP_MATMUL_EXPERTS] = bt_gpu_lower_experts,
+	[BT_OP_EXPERT_SUM] = lower_expert_sum,
+	[BT_OP_GATHER] = lower_gather,
+	[BT_OP_LOGITS] = bt_gpu_lower_matmul,
+};
+
+const char *bt_gpu_check_op(const struct bt_plan *plan, const struct bt_op *op)
+{
+	if (!lower_table[op->kind]) return "there is no GPU kernel for it yet";
+	switch (op->kind) {
+	case BT_OP_ROUTER:
+		if (op->router.n_expert > 2048) return "the GPU kernel chooses from at most 2048 experts";
+		return op->router.n_group > 1 ? "there is no GPU kernel for groups of experts yet" : NULL;
+	case BT_OP_RMS_NORM:
+		return op->norm.per_group && op->norm.w && op->norm.w->dim[0] % 32 && op->norm.w->n_rows > 1
+		               ? "groups are no multiple of 32"
+		               : NULL;
+	case BT_OP_KV_STORE:
+	case BT_OP_ATTENTION: return bt_gpu_check_attention(plan, op);
+	default: return NULL;
+	}
+}
+
+bool bt_gpu_supports(uint32_t index, const struct bt_plan *plan, const struct bt_op *op)
+{
+	(void)index;
+	return !bt_gpu_check_op(plan, op);
+}
+
+enum baton_status bt_gpu_check(const struct bt_compile *c, struct baton_error *err)
+{
+	for (uint32_t i = 0; i < c->plan->n_ops; i++) {
+		const struct bt_op *op = &c->plan->op[i];
+		const char *what = bt_gpu_check_op(c->plan, op);
+		if (!what && (op->kind == BT_OP_KV_STORE || op->kind == BT_OP_ATTENTION))
+			what = bt_gpu_check_cache(c, op);
+		if (what)
+			return bt_fail(err, BATON_ERR_UNSUPPORTED, "%s of layer %u: %s; -dev CPU computes it",
+			               bt_op_table[op->kind].name, op->layer, what);
+	}
+	return BATON_OK;
+}
+
+/* What an operation writes is no longer what was rounded before, unless it has just been rounded. */
+static void forget_rounded(struct bt_gpu_lowering *l)
+{
+	if (!l->fresh)
+		for (uint32_t j = 0; j < BT_MAX_MATS; j++)
+			if (l->op->out[j] == l->rounded) l->rounded = BT_NO_VALUE;
+	l->fresh = false;
+}
+
+enum baton_status bt_gpu_lower(const struct bt_exec *e, struct bt_gpu_shape shape, struct bt_gpu_cmd **cmds,
+                               uint32_t *n, struct baton_error *err)
+{
+	struct bt_gpu_lowering l = {.e = e, .shape = shape, .rounded = BT_NO_VALUE, .err = err};
+	struct bt_part part = bt_plan_part(e->c.plan, shape.part);
+	bool logits = false;
+	for (uint32_t i = part.first; i < part.first + part.n && !l.status; i++) {
+		logits |= e->c.plan->op[i].kind == BT_OP_LOGITS;
+		l.op = &e->c.plan->op[i];
+		l.node = &e->node[i];
+		lower_table[l.op->kind](&l);
+		forget_rounded(&l);
+	}
+	if (!l.status && logits && shape.n_logits) {
+		uint64_t size = (uint64_t)shape.n_logits * e->c.plan->n_vocab * sizeof(float);
+		struct bt_gpu_range touched = {e->logits_local.address, size, false};
+		bt_gpu_emit(&l, bt_gpu_cmd_copy(&e->logits, 0, &e->logits_local, 0, size), &touched, 1);
+	}
+	bt_mem_free(l.since);
+	*cmds = l.cmd;
+	*n = l.n;
+	return l.status;
+}

@@ -1,0 +1,58 @@
+/* lower.h: from operations of the plan to kernel starts: what the files lower*.c share. */
+#ifndef BT_BACKEND_GPU_LOWER_H
+#define BT_BACKEND_GPU_LOWER_H
+
+#include "backend/gpu/exec.h"
+
+/* Bytes that a command reads or writes; commands that touch nothing of each other run side by side. */
+struct bt_gpu_range {
+	uint64_t address, size;
+	bool write;
+};
+
+struct bt_gpu_lowering {
+	const struct bt_exec *e;
+	struct bt_gpu_shape shape;
+	const struct bt_op *op;
+	const struct bt_gpu_node *node;
+	struct bt_gpu_cmd *cmd;
+	uint32_t n, cap;
+	struct bt_gpu_range *since; /* what was touched since the last barrier */
+	uint32_t n_since, cap_since;
+	uint32_t rounded; /* the value whose rounded form stands in xq[turn], or BT_NO_VALUE */
+	uint32_t turn;
+	bool fresh; /* the operation under way has written the rounded form of its own result */
+	struct baton_error *err;
+	enum baton_status status; /* sticky */
+};
+
+/* One function per kind of operation; NULL: the GPU has no kernel for it yet. */
+typedef void (*bt_gpu_lower_fn)(struct bt_gpu_lowering *l);
+
+/* Append a command that touches those ranges; a barrier is put before it where it must be. */
+void bt_gpu_emit(struct bt_gpu_lowering *l, struct bt_gpu_cmd cmd, const struct bt_gpu_range *touched, uint32_t n);
+
+/* Address, rows and width of a value in this step. */
+uint64_t bt_gpu_value(const struct bt_gpu_lowering *l, uint32_t v);
+uint32_t bt_gpu_rows(const struct bt_gpu_lowering *l, uint32_t v);
+uint32_t bt_gpu_width(const struct bt_gpu_lowering *l, uint32_t v);
+/* The whole of a value as a range. */
+struct bt_gpu_range bt_gpu_reads(const struct bt_gpu_lowering *l, uint32_t v);
+struct bt_gpu_range bt_gpu_writes(const struct bt_gpu_lowering *l, uint32_t v);
+
+/* lower_matmul.c */
+void bt_gpu_lower_matmul(struct bt_gpu_lowering *l);
+void bt_gpu_lower_experts(struct bt_gpu_lowering *l);
+/* Where value v stands rounded to 8 bits, after rounding it if need be. */
+uint64_t bt_gpu_rounded(struct bt_gpu_lowering *l, uint32_t v);
+/* Take the next buffer for v's rounded form, which the caller writes itself. */
+struct bt_gpu_range bt_gpu_take_rounded(struct bt_gpu_lowering *l, uint32_t v);
+bool bt_gpu_reads_rounded(const struct bt_gpu_node *node, const struct bt_op *op);
+/* lower_attn.c */
+void bt_gpu_lower_rope(struct bt_gpu_lowering *l);
+void bt_gpu_lower_kv_store(struct bt_gpu_lowering *l);
+void bt_gpu_lower_attention(struct bt_gpu_lowering *l);
+const char *bt_gpu_check_attention(const struct bt_plan *plan, const struct bt_op *op);
+const char *bt_gpu_check_cache(const struct bt_compile *c, const struct bt_op *op);
+
+#endif

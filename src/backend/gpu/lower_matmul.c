@@ -1,0 +1,208 @@
+/* lower_matmul.c: matrix products. */
+#include "backend/gpu/lower.h"
+
+/* Kernels by format, and by how many tokens one reading of the matrix serves. */
+static const struct columns {
+	uint8_t columns, rows; /* tokens; rows of the matrix that a workgroup takes */
+} by_columns[] = {{1, 32}, {4, 32}, {8, 16}};
+static const uint16_t matvec[BT_GPU_FORMATS][3] = {
+#define FORMAT(name, ...) \
+	[BT_GPU_F_##name] = {BT_GPU_K_matvec_##name##_1, BT_GPU_K_matvec_##name##_4, BT_GPU_K_matvec_##name##_8},
+#include "backend/gpu/kernels/formats.inc"
+#undef FORMAT
+	[BT_GPU_F_f32] = {BT_GPU_K_matvec_f32_1, BT_GPU_K_matvec_f32_4},
+	[BT_GPU_F_f16] = {BT_GPU_K_matvec_f16_1, BT_GPU_K_matvec_f16_4},
+	[BT_GPU_F_bf16] = {BT_GPU_K_matvec_bf16_1, BT_GPU_K_matvec_bf16_4},
+};
+static const uint16_t matvec_experts[BT_GPU_FORMATS] = {
+#define FORMAT(name, ...) [BT_GPU_F_##name] = BT_GPU_K_matvec_##name##_x,
+#include "backend/gpu/kernels/formats.inc"
+#undef FORMAT
+	[BT_GPU_F_f32] = BT_GPU_K_matvec_f32_x,
+	[BT_GPU_F_f16] = BT_GPU_K_matvec_f16_x,
+	[BT_GPU_F_bf16] = BT_GPU_K_matvec_bf16_x,
+};
+static const uint16_t gate[BT_GPU_FORMATS][3] = {
+#define FORMAT(name, ...) \
+	[BT_GPU_F_##name] = {BT_GPU_K_gate_##name##_1, BT_GPU_K_gate_##name##_4, BT_GPU_K_gate_##name##_x},
+#include "backend/gpu/kernels/formats.inc"
+#undef FORMAT
+};
+#define FLOAT_ROWS 16u /* rows of a matrix of floats, or of a gate's two, that a workgroup takes */
+
+bool bt_gpu_reads_rounded(const struct bt_gpu_node *node, const struct bt_op *op)
+{
+	if (op->kind != BT_OP_MATMUL && op->kind != BT_OP_MATMUL_EXPERTS && op->kind != BT_OP_LOGITS) return false;
+	for (uint32_t i = 0; i < op->matmul.n_mats; i++)
+		if (!bt_gpu_format_is_float(node->mat[i]->format)) return true;
+	return false;
+}
+
+/* Bytes of a value rounded to 8 bits: 48 for every 32 (kernels/round.k). */
+static uint64_t rounded_bytes(const struct bt_gpu_lowering *l, uint32_t v)
+{
+	return (uint64_t)bt_gpu_rows(l, v) * (bt_gpu_width(l, v) / 32) * 48;
+}
+
+struct bt_gpu_range bt_gpu_take_rounded(struct bt_gpu_lowering *l, uint32_t v)
+{
+	l->turn ^= 1;
+	l->rounded = v;
+	l->fresh = true;
+	return (struct bt_gpu_range){l->e->xq[l->turn].address, rounded_bytes(l, v), true};
+}
+
+uint64_t bt_gpu_rounded(struct bt_gpu_lowering *l, uint32_t v)
+{
+	if (l->rounded == v) return l->e->xq[l->turn].address;
+	struct bt_gpu_range touched[] = {bt_gpu_reads(l, v), bt_gpu_take_rounded(l, v)};
+	l->fresh = false;
+	struct bt_gpu_quantize p = {.x = bt_gpu_value(l, v),
+	                            .xq = touched[1].address,
+	                            .n_blocks = bt_gpu_rows(l, v) * (bt_gpu_width(l, v) / 32)};
+	bt_gpu_emit(l, bt_gpu_cmd(BT_GPU_K_quantize, &p, (p.n_blocks + 31) / 32, 1, 1), touched, 2);
+	return p.xq;
+}
+
+static struct bt_gpu_mat planes(const struct bt_gpu_matrix *m)
+{
+	return (struct bt_gpu_mat){m->plane[BT_GPU_PLANE_Q], m->plane[BT_GPU_PLANE_HIGH], m->plane[BT_GPU_PLANE_SCALE],
+	                           m->plane[BT_GPU_PLANE_SUPER]};
+}
+
+/* One product: matrix i of the operation into dst. */
+struct product {
+	uint32_t i, x; /* matrix, input value */
+	uint64_t y;
+	struct bt_gpu_range dst;
+	uint32_t n_tokens, n_used, flags;
+	uint32_t choice; /* value, or BT_NO_VALUE */
+};
+
+static void emit_float(struct bt_gpu_lowering *l, const struct product *f)
+{
+	const struct bt_gpu_matrix *m = l->node->mat[f->i];
+	struct bt_gpu_matvec_float p = {.w = m->plane[BT_GPU_PLANE_Q],
+	                                .x = bt_gpu_value(l, f->x),
+	                                .y = f->y,
+	                                .bias = l->node->small[f->i],
+	                                .n_rows = m->n_rows,
+	                                .n_k = m->n_k,
+	                                .n_blocks = m->n_blocks,
+	                                .n_tokens = f->n_tokens,
+	                                .n_used = f->n_used,
+	                                .flags = f->flags};
+	struct bt_gpu_range touched[] = {bt_gpu_reads(l, f->x), f->dst, {0}};
+	uint32_t n = 2, tall = (m->n_rows + FLOAT_ROWS - 1) / FLOAT_ROWS, many = f->n_tokens > 1;
+	if (f->choice != BT_NO_VALUE) {
+		p.choice = bt_gpu_value(l, f->choice);
+		touched[n++] = bt_gpu_reads(l, f->choice);
+		bt_gpu_emit(l, bt_gpu_cmd(matvec_experts[m->format], &p, tall, f->n_tokens * f->n_used, 1), touched, n);
+	} else {
+		uint32_t wide = many ? (f->n_tokens + 3) / 4 : f->n_tokens;
+		bt_gpu_emit(l, bt_gpu_cmd(matvec[m->format][many], &p, tall, wide, 1), touched, n);
+	}
+}
+
+static void emit_product(struct bt_gpu_lowering *l, const struct product *f)
+{
+	const struct bt_gpu_matrix *m = l->node->mat[f->i];
+	if (bt_gpu_format_is_float(m->format)) {
+		emit_float(l, f);
+		return;
+	}
+	struct bt_gpu_matvec p = {.w = planes(m),
+	                          .xq = bt_gpu_rounded(l, f->x),
+	                          .y = f->y,
+	                          .bias = l->node->small[f->i],
+	                          .n_rows = m->n_rows,
+	                          .n_blocks = m->n_blocks,
+	                          .n_tokens = f->n_tokens,
+	                          .n_used = f->n_used,
+	                          .flags = f->flags};
+	struct bt_gpu_range touched[] = {{p.xq, rounded_bytes(l, f->x), false}, f->dst, {0}};
+	uint32_t n = 2;
+	if (f->choice != BT_NO_VALUE) {
+		p.choice = bt_gpu_value(l, f->choice);
+		touched[n++] = bt_gpu_reads(l, f->choice);
+		bt_gpu_emit(l,
+		            bt_gpu_cmd(matvec_experts[m->format], &p, (m->n_rows + 31) / 32, f->n_tokens * f->n_used,
+		                       1),
+		            touched, n);
+		return;
+	}
+	uint32_t c = f->n_tokens > 4 ? 2 : f->n_tokens > 1;
+	uint32_t tall = (m->n_rows + by_columns[c].rows - 1u) / by_columns[c].rows;
+	uint32_t wide = (f->n_tokens + by_columns[c].columns - 1u) / by_columns[c].columns;
+	bt_gpu_emit(l, bt_gpu_cmd(matvec[m->format][c], &p, tall, wide, 1), touched, n);
+}
+
+/* Both matrices of a gate in one kernel; false: they are not of one kind. */
+static bool emit_gate(struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_used, uint32_t choice)
+{
+	const struct bt_gpu_matrix *a = l->node->mat[0], *b = l->node->mat[1];
+	bool experts = choice != BT_NO_VALUE;
+	if (a->format != b->format || bt_gpu_format_is_float(a->format)) return false;
+	if (experts && bt_gpu_rows(l, l->op->in[0]) != n_tokens) return false;
+	struct bt_gpu_gate p = {.gate = planes(a),
+	                        .up = planes(b),
+	                        .xq = bt_gpu_rounded(l, l->op->in[0]),
+	                        .y = bt_gpu_value(l, l->op->out[0]),
+	                        .gate_bias = experts ? bt_gpu_value(l, choice) : l->node->small[0],
+	                        .up_bias = experts ? 0 : l->node->small[1],
+	                        .n_rows = a->n_rows,
+	                        .n_blocks = a->n_blocks,
+	                        .n_tokens = n_tokens,
+	                        .n_used = n_used};
+	struct bt_gpu_range touched[] = {{p.xq, rounded_bytes(l, l->op->in[0]), false},
+	                                 bt_gpu_writes(l, l->op->out[0]),
+	                                 {0}};
+	if (experts) touched[2] = bt_gpu_reads(l, choice);
+	uint32_t tall = (a->n_rows + FLOAT_ROWS - 1) / FLOAT_ROWS, many = n_tokens > 1;
+	uint32_t wide = experts ? n_tokens * n_used : many ? (n_tokens + 3) / 4 : n_tokens;
+	bt_gpu_emit(l, bt_gpu_cmd(gate[a->format][experts ? 2 : many], &p, tall, wide, 1), touched, experts ? 3 : 2);
+	return true;
+}
+
+/* All matrices of the operation, then what joins them. */
+static void emit_all(struct bt_gpu_lowering *l, struct product f)
+{
+	const struct bt_op *op = l->op;
+	if (!f.n_tokens) return;
+	if (op->matmul.epilogue == BT_EPI_SILU_GATE && emit_gate(l, f.n_tokens, f.n_used, f.choice)) return;
+	if (op->matmul.epilogue == BT_EPI_ADD) f.flags |= BT_GPU_STORE_ADD;
+	if (op->matmul.epilogue == BT_EPI_RELU2) f.flags |= BT_GPU_STORE_RELU2;
+	f.x = op->in[0];
+	for (f.i = 0; f.i < op->matmul.n_mats; f.i++) {
+		if (op->kind == BT_OP_LOGITS) {
+			f.y = l->e->logits_local.address;
+			f.dst = (struct bt_gpu_range){f.y, (uint64_t)f.n_tokens * l->e->c.plan->n_vocab * 4, true};
+		} else {
+			f.y = bt_gpu_value(l, op->out[f.i]);
+			f.dst = bt_gpu_writes(l, op->out[f.i]);
+		}
+		emit_product(l, &f);
+	}
+	if (op->matmul.epilogue != BT_EPI_SILU_GATE) return;
+	struct bt_gpu_gate_rows p = {.gate = bt_gpu_value(l, op->out[0]),
+	                             .up = bt_gpu_value(l, op->out[1]),
+	                             .y = bt_gpu_value(l, op->out[0]),
+	                             .n = bt_gpu_rows(l, op->out[0]) * bt_gpu_width(l, op->out[0])};
+	struct bt_gpu_range touched[] = {bt_gpu_reads(l, op->out[1]), bt_gpu_writes(l, op->out[0])};
+	bt_gpu_emit(l, bt_gpu_cmd(BT_GPU_K_gate_rows, &p, (p.n + 255) / 256, 1, 1), touched, 2);
+}
+
+void bt_gpu_lower_matmul(struct bt_gpu_lowering *l)
+{
+	emit_all(l, (struct product){.n_tokens = bt_gpu_rows(l, l->op->in[0]), .n_used = 1, .choice = BT_NO_VALUE});
+}
+
+void bt_gpu_lower_experts(struct bt_gpu_lowering *l)
+{
+	uint32_t choice = l->op->in[1], n_tokens = bt_gpu_rows(l, choice);
+	bool per_slot = bt_gpu_rows(l, l->op->in[0]) != n_tokens;
+	emit_all(l, (struct product){.n_tokens = n_tokens,
+	                             .n_used = l->e->c.plan->n_expert_used,
+	                             .flags = per_slot ? BT_GPU_X_PER_SLOT : 0,
+	                             .choice = choice});
+}

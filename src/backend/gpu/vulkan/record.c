@@ -1,0 +1,129 @@
+/* record.c: lists of commands as command buffers, and running them. */
+#include "backend/gpu/vulkan/vk.h"
+
+#include <string.h>
+
+#define TIMEOUT_NS UINT64_C(120000000000) /* a step that takes longer hangs */
+
+struct bt_gpu_recording {
+	VkCommandPool pool;
+	VkCommandBuffer buffer;
+};
+
+void bt_vk_discard(struct bt_gpu *gpu, struct bt_gpu_recording *rec)
+{
+	struct bt_vk *vk = (struct bt_vk *)gpu;
+	if (!rec) return;
+	if (vk->running && !vk->lost) bt_vk_wait(gpu, NULL);
+	vk->vkDestroyCommandPool(vk->device, rec->pool, NULL); /* frees the buffer */
+	bt_mem_free(rec);
+}
+
+static enum baton_status begin(struct bt_vk *vk, struct bt_gpu_recording **out, struct baton_error *err)
+{
+	*out = NULL;
+	enum baton_status status = bt_vk_alive(vk, err);
+	if (status) return status;
+	struct bt_gpu_recording *rec = bt_mem_zalloc(BT_MEM_HOST, sizeof *rec);
+	if (!rec) return bt_fail_nomem(err, sizeof *rec, "a recording");
+	VkCommandPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
+	                                .queueFamilyIndex = vk->card.queue_family};
+	VkResult r = vk->vkCreateCommandPool(vk->device, &pool, NULL, &rec->pool);
+	VkCommandBufferAllocateInfo buffer = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+	                                      .commandPool = rec->pool,
+	                                      .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+	                                      .commandBufferCount = 1};
+	if (!r) r = vk->vkAllocateCommandBuffers(vk->device, &buffer, &rec->buffer);
+	VkCommandBufferBeginInfo start = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
+	if (!r) r = vk->vkBeginCommandBuffer(rec->buffer, &start);
+	if (r) {
+		bt_vk_discard(&vk->base, rec);
+		return bt_vk_fail(vk, r, "a command buffer", err);
+	}
+	*out = rec;
+	return BATON_OK;
+}
+
+#define WORK (VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT)
+#define READ (VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_TRANSFER_READ_BIT)
+#define MADE (VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT)
+
+static void barrier(struct bt_vk *vk, VkCommandBuffer b, VkPipelineStageFlags to, VkAccessFlags access)
+{
+	VkMemoryBarrier all = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+	                       .srcAccessMask = MADE,
+	                       .dstAccessMask = access};
+	vk->vkCmdPipelineBarrier(b, WORK, to, 0, 1, &all, 0, NULL, 0, NULL);
+}
+
+static enum baton_status end(struct bt_vk *vk, struct bt_gpu_recording **out, struct baton_error *err)
+{
+	barrier(vk, (*out)->buffer, VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT);
+	VkResult r = vk->vkEndCommandBuffer((*out)->buffer);
+	if (!r) return BATON_OK;
+	bt_vk_discard(&vk->base, *out);
+	*out = NULL;
+	return bt_vk_fail(vk, r, "a command buffer", err);
+}
+
+enum baton_status bt_vk_record_zero(struct bt_vk *vk, VkBuffer buffer, struct bt_gpu_recording **out,
+                                    struct baton_error *err)
+{
+	enum baton_status status = begin(vk, out, err);
+	if (status) return status;
+	vk->vkCmdFillBuffer((*out)->buffer, buffer, 0, VK_WHOLE_SIZE, 0);
+	return end(vk, out, err);
+}
+
+enum baton_status bt_vk_record(struct bt_gpu *gpu, const struct bt_gpu_cmd *cmd, uint32_t n,
+                               struct bt_gpu_recording **out, struct baton_error *err)
+{
+	struct bt_vk *vk = (struct bt_vk *)gpu;
+	enum baton_status status = begin(vk, out, err);
+	if (status) return status;
+	VkCommandBuffer b = (*out)->buffer;
+	VkPipeline bound = VK_NULL_HANDLE;
+	for (uint32_t i = 0; i < n; i++) {
+		/* The first waits for whatever was submitted before. */
+		if (cmd[i].barrier || !i) barrier(vk, b, WORK, READ | MADE);
+		if (cmd[i].kernel == BT_GPU_COPY) {
+			struct bt_gpu_copy c;
+			memcpy(&c, cmd[i].params, sizeof c);
+			VkBufferCopy region = {c.src_offset, c.dst_offset, c.size};
+			vk->vkCmdCopyBuffer(b, bt_vk_buffer(c.src), bt_vk_buffer(c.dst), 1, &region);
+			continue;
+		}
+		VkPipeline p = vk->pipeline[cmd[i].kernel];
+		if (p != bound) vk->vkCmdBindPipeline(b, VK_PIPELINE_BIND_POINT_COMPUTE, bound = p);
+		vk->vkCmdPushConstants(b, vk->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
+		                       bt_gpu_kernel_table[cmd[i].kernel].params, cmd[i].params);
+		vk->vkCmdDispatch(b, cmd[i].grid[0], cmd[i].grid[1], cmd[i].grid[2]);
+	}
+	return end(vk, out, err);
+}
+
+enum baton_status bt_vk_start(struct bt_gpu *gpu, struct bt_gpu_recording *rec, struct baton_error *err)
+{
+	struct bt_vk *vk = (struct bt_vk *)gpu;
+	enum baton_status status = bt_vk_wait(gpu, err);
+	if (status) return status;
+	VkSubmitInfo info = {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+	                     .commandBufferCount = 1,
+	                     .pCommandBuffers = &rec->buffer};
+	VkResult r = vk->vkResetFences(vk->device, 1, &vk->fence);
+	if (!r) r = vk->vkQueueSubmit(vk->queue, 1, &info, vk->fence);
+	if (r) return bt_vk_fail(vk, r, "submitting work", err);
+	vk->running = true;
+	return BATON_OK;
+}
+
+enum baton_status bt_vk_wait(struct bt_gpu *gpu, struct baton_error *err)
+{
+	struct bt_vk *vk = (struct bt_vk *)gpu;
+	enum baton_status status = bt_vk_alive(vk, err);
+	if (status || !vk->running) return status;
+	VkResult r = vk->vkWaitForFences(vk->device, 1, &vk->fence, VK_TRUE, TIMEOUT_NS);
+	if (r) return bt_vk_fail(vk, r, "waiting for the device", err);
+	vk->running = false;
+	return BATON_OK;
+}

@@ -1,0 +1,16 @@
+/* spirv.h: the kernels as SPIR-V, embedded by the build (kernels/build.py). */
+#ifndef BT_BACKEND_GPU_VULKAN_SPIRV_H
+#define BT_BACKEND_GPU_VULKAN_SPIRV_H
+
+#include "backend/gpu/driver.h"
+
+/* Flavours of every kernel: for any device, and for those that exchange values between lanes and have the packed dot
+ * product. */
+enum { BT_VK_PLAIN, BT_VK_FAST, BT_VK_FLAVOURS };
+struct bt_vk_spirv_place {
+	uint32_t offset, size; /* bytes of bt_vk_spirv */
+};
+extern const unsigned char bt_vk_spirv[];
+extern const struct bt_vk_spirv_place bt_vk_spirv_place[BT_GPU_KERNELS][BT_VK_FLAVOURS];
+
+#endif

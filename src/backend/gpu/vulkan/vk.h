@@ -1,0 +1,132 @@
+/* vk.h: what the files of the Vulkan driver share: the loader's functions, the opened device. */
+#ifndef BT_BACKEND_GPU_VULKAN_VK_H
+#define BT_BACKEND_GPU_VULKAN_VK_H
+
+#include "backend/gpu/vulkan/spirv.h"
+
+#define VK_NO_PROTOTYPES
+#include <vulkan/vulkan.h>
+
+/* libvulkan is opened at run time: every function by name. */
+#define BT_VK_GLOBAL_FUNCTIONS(X) \
+	X(vkCreateInstance)       \
+	X(vkEnumerateInstanceVersion)
+#define BT_VK_INSTANCE_FUNCTIONS(X)                 \
+	X(vkDestroyInstance)                        \
+	X(vkEnumeratePhysicalDevices)               \
+	X(vkEnumerateDeviceExtensionProperties)     \
+	X(vkGetPhysicalDeviceProperties2)           \
+	X(vkGetPhysicalDeviceFeatures2)             \
+	X(vkGetPhysicalDeviceMemoryProperties2)     \
+	X(vkGetPhysicalDeviceQueueFamilyProperties) \
+	X(vkCreateDevice)                           \
+	X(vkGetDeviceProcAddr)
+#define BT_VK_DEVICE_FUNCTIONS(X)        \
+	X(vkDestroyDevice)               \
+	X(vkDeviceWaitIdle)              \
+	X(vkGetDeviceQueue)              \
+	X(vkCreateBuffer)                \
+	X(vkDestroyBuffer)               \
+	X(vkGetBufferMemoryRequirements) \
+	X(vkGetBufferDeviceAddress)      \
+	X(vkAllocateMemory)              \
+	X(vkFreeMemory)                  \
+	X(vkBindBufferMemory)            \
+	X(vkMapMemory)                   \
+	X(vkCreateShaderModule)          \
+	X(vkDestroyShaderModule)         \
+	X(vkCreatePipelineLayout)        \
+	X(vkDestroyPipelineLayout)       \
+	X(vkCreatePipelineCache)         \
+	X(vkDestroyPipelineCache)        \
+	X(vkGetPipelineCacheData)        \
+	X(vkCreateComputePipelines)      \
+	X(vkDestroyPipeline)             \
+	X(vkCreateCommandPool)           \
+	X(vkDestroyCommandPool)          \
+	X(vkAllocateCommandBuffers)      \
+	X(vkBeginCommandBuffer)          \
+	X(vkEndCommandBuffer)            \
+	X(vkCmdBindPipeline)             \
+	X(vkCmdPushConstants)            \
+	X(vkCmdDispatch)                 \
+	X(vkCmdCopyBuffer)               \
+	X(vkCmdFillBuffer)               \
+	X(vkCmdPipelineBarrier)          \
+	X(vkCreateFence)                 \
+	X(vkDestroyFence)                \
+	X(vkResetFences)                 \
+	X(vkWaitForFences)               \
+	X(vkQueueSubmit)
+
+#define BT_VK_DECLARE(name) PFN_##name name;
+struct bt_vk_library {
+	void *handle;
+	PFN_vkGetInstanceProcAddr vkGetInstanceProcAddr;
+	VkInstance instance;
+	BT_VK_GLOBAL_FUNCTIONS(BT_VK_DECLARE)
+	BT_VK_INSTANCE_FUNCTIONS(BT_VK_DECLARE)
+};
+
+/* A physical device that meets the floor: Vulkan 1.2 with buffer device addresses and 64-bit integers. */
+struct bt_vk_card {
+	VkPhysicalDevice physical;
+	VkPhysicalDeviceProperties props;
+	char driver[256];
+	uint64_t memory_total, memory_free, max_alloc;
+	uint32_t queue_family, subgroup_max;
+	uint32_t shared;
+	bool fast;                             /* lane exchange and packed dot product */
+	bool full_subgroups;                   /* pipelines may ask for them */
+	bool dot_extension, control_extension; /* to be switched on (part of the core from 1.3 on) */
+	bool software;
+	uint8_t rank; /* discrete cards first */
+};
+
+#define BT_VK_MAX_CARDS 16u
+
+/* Open libvulkan and make an instance; *lib is {0} after a failure. */
+enum baton_status bt_vk_library_open(struct bt_vk_library *lib, struct baton_error *err);
+void bt_vk_library_close(struct bt_vk_library *lib);
+/* The usable devices, best first; returns how many. */
+uint32_t bt_vk_cards(const struct bt_vk_library *lib, struct bt_vk_card card[BT_VK_MAX_CARDS]);
+
+struct bt_vk {
+	struct bt_gpu base;
+	struct bt_vk_library lib;
+	struct bt_vk_card card;
+	VkDevice device;
+	VkQueue queue;
+	VkPhysicalDeviceMemoryProperties memory;
+	VkPipelineLayout layout;
+	VkPipelineCache cache;
+	VkPipeline pipeline[BT_GPU_KERNELS];
+	VkFence fence;
+	bool running, lost;
+	BT_VK_DEVICE_FUNCTIONS(BT_VK_DECLARE)
+};
+
+/* The sentence for a failed call; the loss of the device is remembered. */
+enum baton_status bt_vk_fail(struct bt_vk *vk, VkResult r, const char *what, struct baton_error *err);
+/* BATON_OK, or the status and sentence of a lost device. */
+enum baton_status bt_vk_alive(const struct bt_vk *vk, struct baton_error *err);
+
+/* memory.c */
+enum baton_status bt_vk_alloc(struct bt_gpu *gpu, enum bt_mem_cat cat, enum bt_gpu_place place, size_t size,
+                              struct bt_gpu_mem *out, struct baton_error *err);
+void bt_vk_free(struct bt_gpu *gpu, struct bt_gpu_mem *mem);
+VkBuffer bt_vk_buffer(const struct bt_gpu_mem *mem);
+/* pipeline.c */
+enum baton_status bt_vk_prepare(struct bt_gpu *gpu, const bool *wanted, struct baton_error *err);
+/* record.c */
+enum baton_status bt_vk_record(struct bt_gpu *gpu, const struct bt_gpu_cmd *cmd, uint32_t n,
+                               struct bt_gpu_recording **out, struct baton_error *err);
+enum baton_status bt_vk_record_zero(struct bt_vk *vk, VkBuffer buffer, struct bt_gpu_recording **out,
+                                    struct baton_error *err);
+void bt_vk_discard(struct bt_gpu *gpu, struct bt_gpu_recording *rec);
+enum baton_status bt_vk_start(struct bt_gpu *gpu, struct bt_gpu_recording *rec, struct baton_error *err);
+enum baton_status bt_vk_wait(struct bt_gpu *gpu, struct baton_error *err);
+
+extern const struct bt_gpu_driver bt_vk_driver;
+
+#endif
