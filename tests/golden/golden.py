@@ -28,7 +28,7 @@ ROUTER_NOISE = 0.1
 def ask(model, requests, options):
     text = "".join(json.dumps(r) + "\n" for r in requests)
     run = subprocess.run([BATON, "eval", model, "--json", *options], input=text, capture_output=True, text=True)
-    if "no CPU level" in run.stderr:
+    if "no CPU level" in run.stderr or "no device 'Vulkan" in run.stderr:
         skip(run.stderr.strip())
     if run.returncode:
         raise SystemExit(f"baton eval {model} {options}: exit status {run.returncode}: {run.stderr.strip()}")
