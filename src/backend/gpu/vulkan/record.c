@@ -70,7 +70,7 @@ enum baton_status bt_vk_record_zero(struct bt_vk *vk, VkBuffer buffer, struct bt
                                     struct baton_error *err)
 {
 	enum baton_status status = begin(vk, out, err);
-	if (status) return status;
+	if (status || !*out) return status;
 	vk->vkCmdFillBuffer((*out)->buffer, buffer, 0, VK_WHOLE_SIZE, 0);
 	return end(vk, out, err);
 }
@@ -80,7 +80,7 @@ enum baton_status bt_vk_record(struct bt_gpu *gpu, const struct bt_gpu_cmd *cmd,
 {
 	struct bt_vk *vk = (struct bt_vk *)gpu;
 	enum baton_status status = begin(vk, out, err);
-	if (status) return status;
+	if (status || !*out) return status;
 	VkCommandBuffer b = (*out)->buffer;
 	VkPipeline bound = VK_NULL_HANDLE;
 	for (uint32_t i = 0; i < n; i++) {
