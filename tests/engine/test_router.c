@@ -35,7 +35,8 @@ static void expect(const struct rules *r, const float *logit, double *weight)
 {
 	double score[EXPERTS], key[EXPERTS], group[EXPERTS], max = -INFINITY, sum = 0, chosen = 0;
 	uint32_t size = EXPERTS / r->n_group;
-	for (uint32_t e = 0; e < EXPERTS; e++) max = fmax(max, logit[e]);
+	for (uint32_t e = 0; e < EXPERTS; e++) /* not fmax(): gcc 12 for arm64 breaks down on it at -O3 */
+		if (logit[e] > max) max = logit[e];
 	for (uint32_t e = 0; e < EXPERTS; e++) sum += exp(logit[e] - max);
 	for (uint32_t e = 0; e < EXPERTS; e++) {
 		score[e] = r->sigmoid ? 1 / (1 + exp(-(double)logit[e])) : exp(logit[e] - max) / sum;

@@ -2,21 +2,27 @@
 #include "backend/gpu/vulkan/vk.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
 #define FLOOR VK_API_VERSION_1_2
 
-void bt_vk_library_close(struct bt_vk_library *lib)
+static struct bt_vk_library library;
+static pthread_mutex_t library_lock = PTHREAD_MUTEX_INITIALIZER; /* of `library` while it is opened */
+
+/* After a failure: what there is of it. */
+static void close_library(void)
 {
-	if (lib->instance) lib->vkDestroyInstance(lib->instance, NULL);
-	if (lib->handle) dlclose(lib->handle);
-	*lib = (struct bt_vk_library){0};
+	if (library.instance && library.vkDestroyInstance) library.vkDestroyInstance(library.instance, NULL);
+	if (library.handle) dlclose(library.handle);
+	library = (struct bt_vk_library){0};
 }
 
-enum baton_status bt_vk_library_open(struct bt_vk_library *lib, struct baton_error *err)
+static enum baton_status open_library(struct baton_error *err)
 {
-	*lib = (struct bt_vk_library){.handle = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL)};
+	struct bt_vk_library *lib = &library;
+	lib->handle = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
 	if (!lib->handle)
 		return bt_fail(err, BATON_ERR_DEVICE,
 		               "Vulkan: libvulkan.so.1 is not installed (Debian: libvulkan1 and "
@@ -38,11 +44,19 @@ enum baton_status bt_vk_library_open(struct bt_vk_library *lib, struct baton_err
 	BT_VK_INSTANCE_FUNCTIONS(GET)
 #undef GET
 	if (found) return BATON_OK;
-	/* Without its function the instance can't be destroyed. */
-	if (!lib->vkDestroyInstance) lib->instance = NULL;
-	bt_vk_library_close(lib);
 	return bt_fail(err, BATON_ERR_DEVICE,
 	               "Vulkan: there is no driver for Vulkan 1.2 (Debian: mesa-vulkan-drivers)");
+}
+
+enum baton_status bt_vk_library_open(const struct bt_vk_library **lib, struct baton_error *err)
+{
+	enum baton_status status = BATON_OK;
+	pthread_mutex_lock(&library_lock);
+	if (!library.instance) status = open_library(err);
+	if (status) close_library();
+	pthread_mutex_unlock(&library_lock);
+	*lib = &library;
+	return status;
 }
 
 /* Is the extension among those of the device? */
@@ -103,6 +117,7 @@ struct answers {
 static void ask(const struct bt_vk_library *lib, const struct bt_vk_card *c, bool core13, struct answers *a)
 {
 	bool control = core13 || c->control_extension, dot = core13 || c->dot_extension;
+	a->p.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
 	a->m4.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES;
 	a->size.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES;
 	a->v12.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES;

@@ -85,15 +85,16 @@ struct bt_vk_card {
 
 #define BT_VK_MAX_CARDS 16u
 
-/* Open libvulkan and make an instance; *lib is {0} after a failure. */
-enum baton_status bt_vk_library_open(struct bt_vk_library *lib, struct baton_error *err);
-void bt_vk_library_close(struct bt_vk_library *lib);
+/* libvulkan with an instance. It is opened once and kept until the program ends: some drivers can't be loaded again and again
+ * into one process (each time takes from the memory for thread-local variables), and an instance sees no less of devices that
+ * come and go. The one thing in the library that is the process's own. */
+enum baton_status bt_vk_library_open(const struct bt_vk_library **lib, struct baton_error *err);
 /* The usable devices, best first; returns how many. */
 uint32_t bt_vk_cards(const struct bt_vk_library *lib, struct bt_vk_card card[BT_VK_MAX_CARDS]);
 
 struct bt_vk {
 	struct bt_gpu base;
-	struct bt_vk_library lib;
+	const struct bt_vk_library *lib;
 	struct bt_vk_card card;
 	VkDevice device;
 	VkQueue queue;

@@ -48,7 +48,6 @@ static void vk_close(struct bt_gpu *gpu)
 		if (vk->fence) vk->vkDestroyFence(vk->device, vk->fence, NULL);
 		vk->vkDestroyDevice(vk->device, NULL);
 	}
-	bt_vk_library_close(&vk->lib);
 	bt_mem_free(vk);
 }
 
@@ -85,7 +84,7 @@ static VkResult create_device(struct bt_vk *vk)
 	                           .pQueueCreateInfos = &queue,
 	                           .enabledExtensionCount = n,
 	                           .ppEnabledExtensionNames = extension};
-	return vk->lib.vkCreateDevice(c->physical, &info, NULL, &vk->device);
+	return vk->lib->vkCreateDevice(c->physical, &info, NULL, &vk->device);
 }
 
 static enum baton_status open_device(struct bt_vk *vk, struct baton_error *err)
@@ -97,13 +96,13 @@ static enum baton_status open_device(struct bt_vk *vk, struct baton_error *err)
 	}
 	bool found = true;
 #define GET(name) \
-	if (found) found = (vk->name = (PFN_##name)vk->lib.vkGetDeviceProcAddr(vk->device, #name)) != NULL;
+	if (found) found = (vk->name = (PFN_##name)vk->lib->vkGetDeviceProcAddr(vk->device, #name)) != NULL;
 	BT_VK_DEVICE_FUNCTIONS(GET)
 #undef GET
 	if (!found) return bt_fail(err, BATON_ERR_DEVICE, "%s: the driver lacks a function", vk->card.props.deviceName);
 	vk->vkGetDeviceQueue(vk->device, vk->card.queue_family, 0, &vk->queue);
 	VkPhysicalDeviceMemoryProperties2 memory = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
-	vk->lib.vkGetPhysicalDeviceMemoryProperties2(vk->card.physical, &memory);
+	vk->lib->vkGetPhysicalDeviceMemoryProperties2(vk->card.physical, &memory);
 	vk->memory = memory.memoryProperties;
 	VkPushConstantRange push = {VK_SHADER_STAGE_COMPUTE_BIT, 0, BT_GPU_MAX_PARAMS};
 	VkPipelineLayoutCreateInfo layout = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
@@ -127,7 +126,7 @@ static enum baton_status vk_open(uint32_t index, const struct bt_device_params *
 	vk->base.driver = &bt_vk_driver;
 	struct bt_vk_card card[BT_VK_MAX_CARDS];
 	enum baton_status status = bt_vk_library_open(&vk->lib, err);
-	if (!status && index >= bt_vk_cards(&vk->lib, card))
+	if (!status && index >= bt_vk_cards(vk->lib, card))
 		status = bt_fail(err, BATON_ERR_DEVICE, "Vulkan%u: the device is no longer there", index);
 	if (!status) {
 		vk->card = card[index];
@@ -157,11 +156,8 @@ const struct bt_gpu_driver bt_vk_driver = {
 /* The machine's devices, each time anew: a card may come and go. */
 static uint32_t find_cards(struct bt_vk_card card[BT_VK_MAX_CARDS], struct baton_error *err)
 {
-	struct bt_vk_library lib;
-	if (bt_vk_library_open(&lib, err)) return 0;
-	uint32_t n = bt_vk_cards(&lib, card);
-	bt_vk_library_close(&lib);
-	return n;
+	const struct bt_vk_library *lib;
+	return bt_vk_library_open(&lib, err) ? 0 : bt_vk_cards(lib, card);
 }
 
 static uint32_t vk_count(void)
