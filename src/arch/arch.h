@@ -30,6 +30,7 @@ struct bt_hparams {
 	struct {
 		uint32_t count, used, ff; /* 0: none */
 		uint32_t ff_shared;       /* of the experts that all tokens use; 0: none */
+		uint32_t latent;          /* routed experts work on that many values; 0: on n_embd */
 		uint32_t n_group, n_group_used;
 		bool sigmoid, normalize;
 		float scale;

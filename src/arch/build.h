@@ -67,7 +67,8 @@ void bt_build_ffn_relu2(struct bt_arch_build *b, uint32_t layer, uint32_t x);
 /* h += sum over the chosen experts e of w_e * ffn_down_exps[e] . act(e), where act(e) is silu(ffn_gate_exps[e] x) *
  * ffn_up_exps[e] x or, without gates, relu(ffn_up_exps[e] x)^2; then the shared expert (hp.expert.ff_shared) of the same
  * form, multiplied by sigmoid(ffn_gate_inp_shexp . x) where shared_gate says so. The router is that of hp.expert. Gates
- * and ups may come fused as ffn_gate_up_exps, gates first. */
+ * and ups may come fused as ffn_gate_up_exps, gates first. With hp.expert.latent the chosen experts see
+ * ffn_latent_down . x, and ffn_latent_up brings their sum back; router and shared expert see x. */
 struct bt_expert_features {
 	bool relu2;
 	bool select_bias; /* exp_probs_b.bias: added to the scores for choosing only */

@@ -97,6 +97,21 @@ static void build_routed(struct bt_arch_build *b, uint32_t layer, uint32_t x, ui
 	op->expert_sum.set = out != b->h;
 }
 
+/* h += ffn_latent_up . (sum of the chosen experts of ffn_latent_down . x) */
+static void build_latent(struct bt_arch_build *b, uint32_t layer, uint32_t x, uint32_t choice,
+                         struct bt_expert_features f)
+{
+	uint32_t n = b->hp.n_embd, latent = b->hp.expert.latent;
+	const struct bt_tensor *down = bt_get_tensor(b, layer, "ffn_latent_down.weight", true, n, latent, 0);
+	const struct bt_tensor *up = bt_get_tensor(b, layer, "ffn_latent_up.weight", true, latent, n, 0);
+	if (b->status) return;
+	uint32_t y = bt_plan_value(b->plan, "latent", latent, b->rows);
+	uint32_t sum = bt_plan_value(b->plan, "latent_sum", latent, b->rows);
+	bt_add_mat(bt_build_matmul(b, layer, x), down, NULL, y);
+	build_routed(b, layer, y, choice, latent, sum, f);
+	if (!b->status) bt_build_residual(b, layer, up, NULL, sum);
+}
+
 static void build_shared(struct bt_arch_build *b, uint32_t layer, uint32_t x, uint32_t gate_by,
                          struct bt_expert_features f)
 {
@@ -122,6 +137,7 @@ void bt_build_experts(struct bt_arch_build *b, uint32_t layer, uint32_t x, struc
 	if (b->status) return;
 	f.shared_gate &= hp->expert.ff_shared > 0;
 	struct routed r = build_router(b, layer, x, f);
-	if (!b->status) build_routed(b, layer, x, r.choice, hp->n_embd, b->h, f);
+	if (!b->status && hp->expert.latent) build_latent(b, layer, x, r.choice, f);
+	else if (!b->status) build_routed(b, layer, x, r.choice, hp->n_embd, b->h, f);
 	if (!b->status && hp->expert.ff_shared) build_shared(b, layer, x, r.shared, f);
 }

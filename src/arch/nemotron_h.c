@@ -1,5 +1,6 @@
 /* Nemotron-H: every block is one thing only, behind its norm: Mamba-2, attention without rotary positions, a feed-forward
- * network with squared ReLU or (nemotron_h_moe) routed experts and a shared one. Which one stands in the per-block keys. */
+ * network with squared ReLU or (nemotron_h_moe) routed experts and a shared one. Which one stands in the per-block keys.
+ * The larger nemotron_h_moe models project to fewer values before the routed experts (moe_latent_size). */
 #include "arch/build.h"
 
 static void hparams(struct bt_arch_build *b)
@@ -11,11 +12,7 @@ static void hparams_moe(struct bt_arch_build *b)
 {
 	bt_hparams_ssm(b);
 	bt_hparams_experts(b);
-	uint32_t latent = bt_key_u32(b, "moe_latent_size", false, 0, 0, BT_LIMIT_WIDTH);
-	if (!b->status && latent)
-		b->status = bt_fail(b->err, BATON_ERR_UNSUPPORTED,
-		                    "experts behind a projection to %u values (%s.moe_latent_size) are not supported",
-		                    latent, b->family->name);
+	b->hp.expert.latent = bt_key_u32(b, "moe_latent_size", false, 0, 0, BT_LIMIT_WIDTH);
 	b->hp.expert.sigmoid = true;
 	b->hp.expert.normalize = bt_key_bool(b, "expert_weights_norm", true);
 }

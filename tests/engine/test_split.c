@@ -3,8 +3,13 @@
 
 #include "helpers.h"
 
-static const char *const models[] = {"llama-plain.Q8_0", "qwen2.Q4_K_M",   "qwen3.Q8_0",
-                                     "qwen35.Q8_0",      "qwen35moe.Q4_0", "nemotron_h_moe.Q5_K_M"};
+static const char *const models[] = {"llama-plain.Q8_0",
+                                     "qwen2.Q4_K_M",
+                                     "qwen3.Q8_0",
+                                     "qwen35.Q8_0",
+                                     "qwen35moe.Q4_0",
+                                     "nemotron_h_moe.Q5_K_M",
+                                     "nemotron_h_moe-latent.F32"};
 
 /* "CPU1" is the processor a second time, with threads and memory of its own; devices: what the session says of itself. */
 static const struct setting {
