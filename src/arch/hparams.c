@@ -114,7 +114,7 @@ static void read_rope(struct bt_arch_build *b)
 	if (!type.data && hp->rope.factor != 1.0f) hp->rope.scaling = BT_ROPE_LINEAR;
 }
 
-/* Width of a head: the key, or embedding / heads. */
+/* Width of a head: the key, or embedding / heads; 0 where no block has a head. */
 static uint32_t head_size(struct bt_arch_build *b, const char *key)
 {
 	struct bt_hparams *hp = &b->hp;
@@ -122,7 +122,7 @@ static uint32_t head_size(struct bt_arch_build *b, const char *key)
 	uint32_t heads = 0;
 	for (uint32_t i = 0; i < hp->n_layer && !heads; i++) heads = hp->n_head[i];
 	uint32_t d = bt_key_u32(b, key, false, 0, 1, BT_LIMIT_WIDTH);
-	if (d || b->status) return d;
+	if (d || b->status || (!heads && b->family->mixed_blocks)) return d;
 	if (!heads || hp->n_embd % heads) {
 		b->status = bt_fail(b->err, BATON_ERR_FORMAT, "%u heads do not divide the embedding of %u values",
 		                    heads, hp->n_embd);

@@ -3,7 +3,8 @@
 
 #define N 150 /* tokens of a prompt: several pages of the cache */
 
-static const char *const models[] = {"llama-plain.Q8_0", "qwen2.Q4_K_M", "qwen35moe.Q4_0", "nemotron_h_moe.Q5_K_M"};
+static const char *const models[] = {"llama-plain.Q8_0", "qwen2.Q4_K_M", "qwen35moe.Q4_0", "nemotron_h_moe.Q5_K_M",
+                                     "mamba2.F32"};
 #define N_MODELS (sizeof models / sizeof *models)
 #define EXPERTS  2 /* the first with experts */
 
