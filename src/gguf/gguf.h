@@ -76,6 +76,12 @@ struct bt_tensor {
 	const void *data;      /* mapped or read; NULL when opened without data */
 };
 
+/* Row r (0 .. n_rows - 1, over all matrices) of a tensor with data. */
+static inline const void *bt_tensor_row(const struct bt_tensor *t, uint64_t r)
+{
+	return (const char *)t->data + r / t->dim[1] * t->matrix_bytes + r % t->dim[1] * t->row_bytes;
+}
+
 struct bt_gguf;
 
 const char *bt_gguf_type_name(enum bt_gguf_type type); /* "u32", "string", ...: static; "?" when unknown */

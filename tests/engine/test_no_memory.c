@@ -73,6 +73,7 @@ static void every_allocation_may_fail(void **state)
 	fail_each("llama-plain.Q8_0", true, NULL);
 	fail_each("qwen35moe.Q4_0", false, NULL);
 	fail_each("nemotron_h.Q8_0", false, NULL);
+	fail_each("mamba2.F32", false, NULL);
 	fail_each("llama-plain.Q8_0", false, "CPU1");
 	fail_each("qwen35moe.Q4_0", false, "CPU1,null");
 }

@@ -148,7 +148,7 @@ static struct bt_tensor matrix_of(struct walk *w, const struct bt_type *type, ui
 {
 	struct bt_tensor t = {.type = type, .n_dims = 2, .dim = {k, rows, 1, 1}, .n_rows = rows};
 	t.row_bytes = bt_type_row_bytes(type, k);
-	t.size = t.row_bytes * rows;
+	t.size = t.matrix_bytes = t.row_bytes * rows;
 	unsigned char *data = calloc(1, t.size);
 	float *x = rows_of(w, k);
 	for (uint64_t r = 0; r < rows; r++) {

@@ -67,8 +67,7 @@ static uint32_t pack_rows(const struct upload *u, int s, uint64_t r0, uint64_t r
 		row_at += (u->row.plane[p] + 15u) & ~15u;
 	}
 	for (uint64_t r = r0; r < r1; r++) {
-		const char *src = (const char *)u->t->data + r * u->t->row_bytes;
-		bt_gpu_pack_row(u->format, u->t->type, src, u->t->dim[0], &u->space, row);
+		bt_gpu_pack_row(u->format, u->t->type, bt_tensor_row(u->t, r), u->t->dim[0], &u->space, row);
 		/* Whole rows at a time: staging memory may be slow to read and to write in pieces. */
 		for (int p = 0; p < BT_GPU_PLANES; p++)
 			memcpy((char *)u->dev->staging[s].host + at[p] + (r - r0) * u->row.plane[p], row[p],
