@@ -41,6 +41,12 @@ char *bt_mem_strndup(enum bt_mem_cat cat, const char *s, size_t len);
 void *bt_mem_pages(enum bt_mem_cat cat, size_t size);
 void bt_mem_free_pages(enum bt_mem_cat cat, void *p, size_t size);
 
+/* Bytes that this process may still fill without anybody else being swapped out or killed: what the system calls available
+ * (which counts cached files, since those give way), or less where a control group (a container) allows less.
+ * UINT64_MAX when nobody knows. The other form reads /proc and /sys/fs/cgroup elsewhere (tests). */
+uint64_t bt_mem_available(void);
+uint64_t bt_mem_available_in(const char *proc, const char *cgroup);
+
 struct bt_mem_stats {
 	size_t current[BT_MEM_CATS]; /* bytes asked for and not freed yet */
 	size_t peak[BT_MEM_CATS];

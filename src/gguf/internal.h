@@ -39,7 +39,8 @@ struct bt_gguf_file {
 	uint64_t size;
 	void *map;       /* to unmap, size bytes; NULL: not ours */
 	void *directory; /* copy of the bytes up to data_start, when the data was read */
-	void *weights;   /* the data section, when it was read */
+	void *weights;   /* the data section, when it was read: weight_bytes, in pages of their own */
+	uint64_t weight_bytes;
 	struct bt_directory dir;
 };
 
@@ -63,9 +64,16 @@ struct bt_gguf {
 
 /* Take path over (it is freed by bt_gguf_file_close), open the file and map all of it. */
 enum baton_status bt_gguf_file_open(struct bt_gguf_file *f, char *path, struct baton_error *err);
-/* After the scan, for -mmp 0: directory and data into memory; the map goes. *done counts bytes of all files. */
-enum baton_status bt_gguf_file_read(struct bt_gguf_file *f, const struct bt_gguf_params *params, uint64_t *done,
-                                    uint64_t total, struct baton_error *err);
+/* How far the reading of all files of a model has come. */
+struct bt_gguf_reading {
+	const struct bt_gguf_params *params;
+	uint64_t done, total; /* bytes of data */
+	bool drop_cache;      /* let go of the system's copy of what has been read */
+};
+/* Before anything is read for -mmp 0: is there memory for r->total bytes? Sets drop_cache. */
+enum baton_status bt_gguf_check_memory(struct bt_gguf_reading *r, const char *path, struct baton_error *err);
+/* After the scan, for -mmp 0: directory and data into memory; the map goes. */
+enum baton_status bt_gguf_file_read(struct bt_gguf_file *f, struct bt_gguf_reading *r, struct baton_error *err);
 void bt_gguf_file_close(struct bt_gguf_file *f);
 
 /* Path of part `no` (from 0) of `count`, given the path of any part: the same with another number. The name of the

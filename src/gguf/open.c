@@ -133,16 +133,18 @@ static enum baton_status assemble(struct bt_gguf *g, struct bt_gguf_file *first,
 	if (!status) status = open_parts(g, first, err);
 	if (!status) status = allocate_tables(g, err);
 	if (status) return status;
-	uint64_t done = 0, total = 0;
-	for (uint32_t i = 0; i < g->n_files; i++) total += g->files[i].dir.data_end - g->files[i].dir.data_start;
+	struct bt_gguf_reading reading = {.params = params};
+	for (uint32_t i = 0; i < g->n_files; i++)
+		reading.total += g->files[i].dir.data_end - g->files[i].dir.data_start;
 	/* Names and overlaps are checked before the weights, which may be huge, are read. */
 	status = fill_tables(g, err);
 	if (!status) status = bt_name_index_build(&g->kv_index, g->n_kv, kv_name, g->kv, bt_gguf_path(g), "key", err);
 	if (!status)
 		status = bt_name_index_build(&g->tensor_index, g->n_tensors, tensor_name, g->tensors, bt_gguf_path(g),
 		                             "tensor", err);
+	if (!status && g->read && !params->no_data) status = bt_gguf_check_memory(&reading, bt_gguf_path(g), err);
 	for (uint32_t i = 0; i < g->n_files && !status && g->read; i++)
-		status = bt_gguf_file_read(&g->files[i], params, &done, total, err);
+		status = bt_gguf_file_read(&g->files[i], &reading, err);
 	if (!status && g->read) status = fill_tables(g, err); /* names move from the map to the copy */
 	if (!status && !params->no_data) place_data(g);
 	for (uint32_t i = 0; i < g->n_files && !status; i++)

@@ -261,6 +261,39 @@ static void reading_reports_progress_and_can_be_cancelled(void **state)
 	assert_int_equal(live_blocks(), blocks);
 }
 
+/* Holes of a terabyte: no test machine has that much memory, and no disk is needed. */
+static void too_little_memory_is_said_before_reading(void **state)
+{
+	(void)state;
+	size_t blocks = live_blocks(), things = open_things();
+	uint64_t bytes = (uint64_t)1 << 40;
+	struct bt_buf b;
+	put_header(&b, 3, 1, 0);
+	put_tensor(&b, "large", 1 << 20, bytes >> 22, BT_TYPE_F32, 0);
+	pad(&b, 32);
+	char path[128];
+	write_file(in_folder(path, sizeof path, "huge.gguf"), b.data, b.len);
+	if (truncate(path, (off_t)(b.len + bytes))) skip(); /* not a file system of holes */
+	struct watch w = {0};
+	struct bt_gguf_params p = {.read = true, .progress = watch, .user = &w};
+	struct bt_gguf *g;
+	struct baton_error err;
+	assert_int_equal(bt_gguf_open(path, &p, &g, &err), BATON_ERR_NOMEM);
+	assert_int_equal(w.calls, 0);
+	assert_non_null(strstr(err.text, "needs 1024.00 GiB"));
+	assert_non_null(strstr(err.text, "without -mmp 0"));
+	/* Its directory may be read, and it may be mapped. */
+	p.no_data = true;
+	assert_int_equal(bt_gguf_open(path, &p, &g, &err), BATON_OK);
+	bt_gguf_close(&g);
+	assert_int_equal(bt_gguf_open(path, NULL, &g, &err), BATON_OK);
+	bt_gguf_close(&g);
+	unlink(path);
+	bt_buf_free(&b);
+	assert_int_equal(live_blocks(), blocks);
+	assert_int_equal(open_things(), things);
+}
+
 static void what_is_no_file_is_refused_in_one_line(void **state)
 {
 	(void)state;
@@ -459,6 +492,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sound_files_open_in_every_way),
 		cmocka_unit_test(reading_reports_progress_and_can_be_cancelled),
+		cmocka_unit_test(too_little_memory_is_said_before_reading),
 		cmocka_unit_test(what_is_no_file_is_refused_in_one_line),
 		cmocka_unit_test(split_models_open_by_any_part),
 		cmocka_unit_test(split_models_must_fit_together),

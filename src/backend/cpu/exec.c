@@ -233,6 +233,7 @@ enum baton_status bt_cpu_run(struct bt_exec *e, const struct bt_step *step, stru
 		return bt_fail(err, BATON_ERR_LIMIT, "a step of %u tokens and %u logits; %u and %u were planned",
 		               step->n_tokens, step->n_logits, e->c.n_tokens, e->c.n_logits);
 	struct bt_part part = bt_plan_part(e->c.plan, step->part);
+	if (!step->part) bt_ahead_step(&e->ahead);
 	for (uint32_t i = 0; i < e->n_ropes && !step->part; i++) bt_cpu_rope_fill(&e->rope[i], step);
 	for (uint32_t i = part.first; i < part.first + part.n; i++) {
 		const struct bt_cpu_node *node = &e->node[i];

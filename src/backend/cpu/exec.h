@@ -3,6 +3,7 @@
 #define BT_BACKEND_CPU_EXEC_H
 
 #include "backend/cpu/kernels.h"
+#include "base/ahead.h"
 #include "base/limits.h"
 
 struct bt_cpu_device {
@@ -47,6 +48,7 @@ struct bt_exec {
 	float *recurrence;      /* what a recurrent operation prepares for its heads, exec_recurrent.c */
 	uint32_t *query_row;    /* [n_tokens] 0, 1, 2, ...: rows of a sequence are adjacent */
 	size_t allocated;       /* all bytes above */
+	struct bt_ahead ahead;  /* whether weights that are next are asked for */
 };
 
 /* This back end's entries of the device table (backend.h). */

@@ -9,6 +9,10 @@
  * serves many tokens. */
 #define PROMPT_ITEMS 4u
 
+/* Weights of experts that are asked for ahead of those being computed: enough to keep a disk busy, little beside what is
+ * in use. */
+#define AHEAD_BYTES ((uint64_t)32 << 20)
+
 struct job {
 	struct bt_exec *e;
 	const struct bt_cpu_node *node;
@@ -19,6 +23,8 @@ struct job {
 	float *dst;                /* the residual stream, BT_EPI_ADD */
 	size_t dst_stride;
 	const uint32_t *expert; /* [n_active] experts with rows, MATMUL_EXPERTS */
+	size_t n_active;
+	size_t ahead; /* so many experts ahead are asked for; 0: none */
 };
 
 static bt_cpu_matmul_fn kernel(const struct bt_exec *e, const struct bt_type *type)
@@ -189,6 +195,42 @@ static void group_by_expert(struct bt_exec *e, const float *choice, size_t n_tok
 	first[0] = 0;
 }
 
+/* Do both multiply by experts of the same choice? */
+static bool same_choice(const struct bt_op *a, const struct bt_op *b)
+{
+	return a->kind == BT_OP_MATMUL_EXPERTS && b->kind == BT_OP_MATMUL_EXPERTS && a->in[1] == b->in[1];
+}
+
+/* Ask for the weights of active experts begin .. end - 1 in this operation and in those of the same choice behind it;
+ * returns how many bytes one expert has there. */
+static uint64_t ask_experts(const struct job *j, size_t begin, size_t end)
+{
+	const struct bt_plan *p = j->e->c.plan;
+	const struct bt_op *first = j->node->op;
+	uint64_t bytes = 0;
+	for (const struct bt_op *op = first; op < p->op + p->n_ops && same_choice(first, op); op++) {
+		for (uint32_t i = 0; i < op->matmul.n_mats; i++) {
+			const struct bt_tensor *w = op->matmul.mat[i].w;
+			bytes += w->row_bytes * w->dim[1];
+			for (size_t x = begin; x < end && x < j->n_active; x++)
+				bt_ahead_ask((const char *)w->data + j->expert[x] * w->matrix_bytes,
+				             w->row_bytes * w->dim[1]);
+		}
+	}
+	return bytes;
+}
+
+/* The router has chosen: have what it chose read, all at once, or so much of it that the rest can be asked for on the
+ * way. The first operation of a choice does that for the others. */
+static void begin_ahead(struct job *j)
+{
+	const struct bt_op *op = j->node->op;
+	if (!j->e->ahead.cold || (op > j->e->c.plan->op && same_choice(op - 1, op))) return;
+	uint64_t bytes = ask_experts(j, 0, 0);
+	j->ahead = bytes < AHEAD_BYTES ? (size_t)(AHEAD_BYTES / bytes) : 1;
+	ask_experts(j, 0, j->ahead);
+}
+
 /* Item = (active expert, block of rows). */
 static void experts_task(void *arg, size_t begin, size_t end, unsigned thread)
 {
@@ -201,6 +243,10 @@ static void experts_task(void *arg, size_t begin, size_t end, unsigned thread)
 	while (begin < end) {
 		uint32_t x = all->expert[begin / all->items[0]];
 		size_t block = begin % all->items[0];
+		if (all->ahead && !block) {
+			size_t next = begin / all->items[0] + all->ahead;
+			ask_experts(all, next, next + 1);
+		}
 		size_t stop = block + (end - begin) < all->items[0] ? block + (end - begin) : all->items[0];
 		uint32_t first = e->expert_first[x];
 		struct job j = *all;
@@ -227,12 +273,13 @@ void bt_cpu_op_matmul_experts(struct bt_exec *e, const struct bt_cpu_node *node,
 	uint32_t active[BT_LIMIT_EXPERTS], n_active = 0;
 	for (uint32_t x = 0; x < n_expert; x++)
 		if (e->expert_first[x + 1] > e->expert_first[x]) active[n_active++] = x;
-	struct job j = {.e = e, .node = node, .expert = active};
+	struct job j = {.e = e, .node = node, .expert = active, .n_active = n_active};
 	for (uint32_t i = 0; i < op->matmul.n_mats; i++) {
 		const struct bt_tensor *w = op->matmul.mat[i].w;
 		j.rows[i] = w->dim[1];
 		j.m[i] = describe(e, w, bt_cpu_value(e, op->out[i]), w->dim[1]);
 	}
+	begin_ahead(&j);
 	size_t items = count_items(&j);
 	bt_pool_run(e->dev->pool, experts_task, &j, items * n_active, n_tokens > 8 ? PROMPT_ITEMS : 0);
 }
