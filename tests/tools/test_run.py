@@ -2,8 +2,10 @@
 """`baton run` on a small model: its text is that of the logits, whatever way the prompt comes in."""
 import json
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import tempfile
 import time
@@ -129,6 +131,31 @@ class Run(unittest.TestCase):
         out, err = run(PROMPT * 20, '--raw', '-c', '32', status=1)
         self.assertEqual(out, '')
         self.assertIn('the context holds 32: shorten it, or raise -c', err)
+
+    def test_ctrl_c_while_a_file_is_read(self):
+        """On a terminal a bar is drawn; Ctrl-C takes it away and ends the reading. The file is 6 GiB of holes."""
+        with tempfile.NamedTemporaryFile(suffix='.gguf') as f:
+            f.write(struct.pack('<4sIQQQ5sIQQIQ', b'GGUF', 3, 1, 0, 5, b'large', 2, 1 << 20, 1536, 0, 0))
+            f.truncate((6 << 30) + 4096)
+            pid, terminal = pty.fork()
+            if not pid:
+                os.execv(BATON, [BATON, 'run', f.name, 'x', '-mmp', '0'])
+            got = b''
+            try:
+                while b'loading' not in got:
+                    got += os.read(terminal, 4096)
+                os.kill(pid, signal.SIGINT)
+                while True:
+                    got += os.read(terminal, 4096)
+            except OSError:  # the other end is closed
+                pass
+            os.close(terminal)
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            if b'are free' in got:
+                self.skipTest('not enough memory to read the file')
+            self.assertEqual(status, 130)
+            self.assertRegex(got, rb'loading  [0-9.]+ [KMG]iB of 6.00 GiB +[0-9]+ %')
+            self.assertTrue(got.endswith(b'\r\x1b[K'), got)
 
     def test_ctrl_c(self):
         process = subprocess.Popen([BATON, 'run', MODEL, PROMPT, '--raw', '-c', '200000', '--ignore-eos'],
