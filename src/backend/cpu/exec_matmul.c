@@ -227,7 +227,7 @@ static void begin_ahead(struct job *j)
 	const struct bt_op *op = j->node->op;
 	if (!j->e->ahead.cold || (op > j->e->c.plan->op && same_choice(op - 1, op))) return;
 	uint64_t bytes = ask_experts(j, 0, 0);
-	j->ahead = bytes < AHEAD_BYTES ? (size_t)(AHEAD_BYTES / bytes) : 1;
+	j->ahead = bytes && bytes < AHEAD_BYTES ? (size_t)(AHEAD_BYTES / bytes) : 1;
 	ask_experts(j, 0, j->ahead);
 }
 
