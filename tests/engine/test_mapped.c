@@ -138,7 +138,11 @@ static void experts_are_read_when_they_are_used(void **state)
 	close(mkstemp(path));
 	uint64_t size, dense = make_model(path, &size);
 	uint64_t expert = (uint64_t)3 * WIDTH / 32 * 34 * FF, token = LAYERS * USED * expert;
-	bool heeded = advice_is_heeded(path, size);
+	/* Without it, under an emulator of another processor for one, the system reads around every page as it likes. */
+	if (!advice_is_heeded(path, size)) {
+		unlink(path);
+		skip();
+	}
 	/* Room for what the system reads around the pages of the other weights, which lie in front. */
 	uint64_t around = (uint64_t)32 << 20;
 	assert_true(size > (dense + around + 4 * token) * 6);
@@ -159,7 +163,7 @@ static void experts_are_read_when_they_are_used(void **state)
 		eval_prompt(s, 0, 0, i, 1);
 		uint64_t now = in_memory(path, size);
 		/* The experts of a token come whole, and no page of them is waited for. */
-		if (heeded && i) {
+		if (i) {
 			assert_true(now <= before + token + (uint64_t)LAYERS * USED * 3 * 65536);
 			assert_int_equal(waits(), waited);
 		}
@@ -171,7 +175,6 @@ static void experts_are_read_when_they_are_used(void **state)
 	assert_true(before <= dense + around + 4 * token);
 	baton_model_close(&m);
 	unlink(path);
-	if (!heeded) skip();
 }
 
 int main(void)

@@ -2,6 +2,7 @@
 #include "make.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -261,26 +262,46 @@ static void reading_reports_progress_and_can_be_cancelled(void **state)
 	assert_int_equal(live_blocks(), blocks);
 }
 
-/* Holes of a terabyte: no test machine has that much memory, and no disk is needed. */
+static bool can_be_mapped(const char *path, uint64_t size)
+{
+	int fd = open(path, O_RDONLY);
+	assert_true(fd >= 0);
+	void *p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	close(fd);
+	if (p == MAP_FAILED) return false;
+	munmap(p, size);
+	return true;
+}
+
+/* A file of holes, twice as large as the memory that is free: no disk is needed. */
 static void too_little_memory_is_said_before_reading(void **state)
 {
 	(void)state;
 	size_t blocks = live_blocks(), things = open_things();
-	uint64_t bytes = (uint64_t)1 << 40;
+	uint64_t available = bt_mem_available(), gib = (uint64_t)1 << 30;
+	if (available == UINT64_MAX) skip();
+	uint64_t bytes = (available / gib * 2 + 8) * gib;
 	struct bt_buf b;
 	put_header(&b, 3, 1, 0);
 	put_tensor(&b, "large", 1 << 20, bytes >> 22, BT_TYPE_F32, 0);
 	pad(&b, 32);
 	char path[128];
 	write_file(in_folder(path, sizeof path, "huge.gguf"), b.data, b.len);
-	if (truncate(path, (off_t)(b.len + bytes))) skip(); /* not a file system of holes */
+	/* A file system without holes, or an emulator of another processor, which maps less than a machine does. */
+	if (truncate(path, (off_t)(b.len + bytes)) || !can_be_mapped(path, bytes)) {
+		unlink(path);
+		bt_buf_free(&b);
+		skip();
+	}
 	struct watch w = {0};
 	struct bt_gguf_params p = {.read = true, .progress = watch, .user = &w};
 	struct bt_gguf *g;
 	struct baton_error err;
 	assert_int_equal(bt_gguf_open(path, &p, &g, &err), BATON_ERR_NOMEM);
 	assert_int_equal(w.calls, 0);
-	assert_non_null(strstr(err.text, "needs 1024.00 GiB"));
+	char needs[64];
+	snprintf(needs, sizeof needs, "needs %u.00 GiB", (unsigned)(bytes / gib));
+	assert_non_null(strstr(err.text, needs));
 	assert_non_null(strstr(err.text, "without -mmp 0"));
 	/* Its directory may be read, and it may be mapped. */
 	p.no_data = true;
