@@ -5,178 +5,16 @@
  *   gpu_walk planted    faulty kernels, which the emulator must find
  *
  * Products with rounded activations follow the CPU's order of summation, so they are compared bit for bit; where a
- * target's exp or the order differ, the tolerance belongs to the operation: see the table `tolerance`.
+ * target's exp or the order differ, the tolerance belongs to the operation: see the table `tolerance` in walk.h.
  */
-#include "backend/cpu/kernels.h"
-#include "backend/cpu/levels.h"
-#include "backend/gpu/device.h"
+#include "walk.h"
+
 #include "emu.h"
 #include "emu_driver.h"
-
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #ifdef BT_HAVE_VULKAN
 extern const struct bt_gpu_driver bt_vk_driver;
 #endif
-
-enum op { OP_NORM, OP_ROUND, OP_PRODUCT, OP_FLOAT_PRODUCT, OP_GATE, OP_ATTENTION, OPS };
-/* Largest difference from the CPU's result, relative to the largest value of the result. */
-static const double tolerance[OPS] = {
-	[OP_NORM] = 1e-6,          /* another order in one sum */
-	[OP_ROUND] = 0,            /* the same arithmetic */
-	[OP_PRODUCT] = 4e-7,       /* the same order; Vulkan's fma may round twice */
-	[OP_FLOAT_PRODUCT] = 2e-6, /* another order */
-	[OP_GATE] = 2e-6,          /* the target's own exp */
-	[OP_ATTENTION] = 4e-6,     /* the target's own exp, another order */
-};
-
-struct walk {
-	struct bt_device *device;
-	struct bt_gpu *gpu;
-	struct bt_cpu_kernels cpu;
-	bool fused; /* fma and division round once, as in C: then products and rounding must give the CPU's bits */
-	uint64_t rng;
-	unsigned cases, failures;
-	char what[128];
-	struct baton_error err;
-};
-
-static float draw(struct walk *w)
-{
-	float sum = 0;
-	for (int i = 0; i < 4; i++) {
-		w->rng = w->rng * 6364136223846793005u + 1442695040888963407u;
-		sum += (float)(w->rng >> 40) * 0x1p-24f - 0.5f;
-	}
-	return sum * 1.7f;
-}
-
-static void fail(struct walk *w, const char *why)
-{
-	w->failures++;
-	printf("%s: %s\n", w->what, why);
-}
-
-static void judge(struct walk *w, enum op op, const float *got, const float *want, size_t n)
-{
-	double most = 0, worst = 0;
-	w->cases++;
-	for (size_t i = 0; i < n; i++) most = fmax(most, fabs((double)want[i]));
-	for (size_t i = 0; i < n; i++) {
-		double d = fabs((double)got[i] - want[i]);
-		worst = d <= worst ? worst : d; /* NaN wins */
-	}
-	if (op == OP_PRODUCT && w->fused && memcmp(got, want, n * sizeof *got)) fail(w, "not the CPU's bits");
-	if (worst <= tolerance[op] * most) return;
-	char text[128];
-	snprintf(text, sizeof text, "off by %g where values reach %g; %g of it is allowed", worst, most, tolerance[op]);
-	fail(w, text);
-}
-
-static struct bt_dev_mem put(struct walk *w, const void *data, size_t size)
-{
-	struct bt_dev_mem mem;
-	if (bt_gpu_device_alloc(w->device, BT_MEM_SCRATCH, size, &mem, &w->err) ||
-	    (data && bt_gpu_device_upload(w->device, &mem, 0, data, size, &w->err)))
-		fail(w, w->err.text);
-	return mem;
-}
-
-static uint64_t at(const struct bt_dev_mem *mem)
-{
-	return ((const struct bt_gpu_mem *)mem->handle)->address;
-}
-
-static void launch(struct walk *w, uint32_t kernel, const void *params, uint32_t x, uint32_t y, uint32_t z)
-{
-	bool wanted[BT_GPU_KERNELS] = {false};
-	wanted[kernel] = true;
-	struct bt_gpu_cmd cmd = bt_gpu_cmd((enum bt_gpu_kernel)kernel, params, x, y, z);
-	if (w->gpu->driver->prepare(w->gpu, wanted, &w->err) || bt_gpu_run_once(w->gpu, &cmd, 1, &w->err))
-		fail(w, w->err.text);
-}
-
-static void take(struct walk *w, void *out, struct bt_dev_mem *mem, size_t size)
-{
-	if (bt_gpu_device_download(w->device, out, mem, 0, size, &w->err)) fail(w, w->err.text);
-	bt_gpu_device_free(w->device, mem);
-}
-
-static float *rows_of(struct walk *w, size_t n)
-{
-	float *x = calloc(n, sizeof *x);
-	for (size_t i = 0; i < n; i++) x[i] = draw(w);
-	return x;
-}
-
-/* Rows rounded by the CPU, in the form of kernels/round.k. */
-static uint32_t *blocks_of(const struct bt_cpu_acts *a)
-{
-	size_t n = a->n_tokens * a->k / 32;
-	uint32_t *out = calloc(n, 48);
-	for (size_t b = 0; b < n; b++) {
-		memcpy(out + b * 12, a->q + b * 32, 32);
-		memcpy(out + b * 12 + 8, a->d + b, 4);
-		memcpy(out + b * 12 + 9, a->sum + b * 2, 8);
-	}
-	return out;
-}
-
-static struct bt_cpu_acts acts_of(struct walk *w, const float *x, size_t n, size_t k)
-{
-	struct bt_cpu_acts a = {.n_tokens = n, .k = k, .f32 = x, .f32_stride = k};
-	a.q = calloc(n, k);
-	a.d = calloc(n * k / 32, sizeof *a.d);
-	a.sum = calloc(n * k / 16, sizeof *a.sum);
-	for (size_t t = 0; t < n; t++)
-		w->cpu.quantize_row(x + t * k, k, a.q + t * k, a.d + t * (k / 32), a.sum + t * (k / 16));
-	return a;
-}
-
-static void free_acts(struct bt_cpu_acts *a)
-{
-	free(a->q);
-	free(a->d);
-	free(a->sum);
-}
-
-/* A matrix of any type, of random values; bytes at random where baton can't write the type, with scales kept sane. */
-static struct bt_tensor matrix_of(struct walk *w, const struct bt_type *type, uint64_t k, uint64_t rows)
-{
-	struct bt_tensor t = {.type = type, .n_dims = 2, .dim = {k, rows, 1, 1}, .n_rows = rows};
-	t.row_bytes = bt_type_row_bytes(type, k);
-	t.size = t.matrix_bytes = t.row_bytes * rows;
-	unsigned char *data = calloc(1, t.size);
-	float *x = rows_of(w, k);
-	for (uint64_t r = 0; r < rows; r++) {
-		if (type->pack) type->pack(x, data + r * t.row_bytes, k, NULL);
-		else
-			for (uint64_t i = 0; i < t.row_bytes; i++)
-				data[r * t.row_bytes + i] = (unsigned char)((draw(w) + 4) * 9);
-		x[r % k] = draw(w) * 3;
-	}
-	free(x);
-	t.data = data;
-	return t;
-}
-
-static void cpu_product(struct walk *w, const struct bt_tensor *t, const struct bt_cpu_acts *a, bool as_float, float *y)
-{
-	char *scratch = aligned_alloc(64, (w->cpu.scratch + 127) / 64 * 64);
-	struct bt_cpu_matmul m = {.type = t->type,
-	                          .w = t->data,
-	                          .row_bytes = t->row_bytes,
-	                          .k = t->dim[0],
-	                          .x = a,
-	                          .n_tokens = a->n_tokens,
-	                          .y = y,
-	                          .y_stride = t->dim[1]};
-	(as_float ? w->cpu.matmul_exact : w->cpu.matmul[t->type->id])(&m, 0, t->dim[1], scratch);
-	free(scratch);
-}
 
 static const uint16_t matvec[BT_GPU_FORMATS][3] = {
 #define FORMAT(name, ...) \
@@ -248,20 +86,6 @@ static void walk_products(struct walk *w)
 		walk_product(w, type, false, 1024, 17, 9);
 		walk_product(w, type, true, 256, 5, 2);
 		if (type->block == 32) walk_product(w, type, false, 96, 7, 5);
-	}
-}
-
-/* Rounded blocks have the CPU's bits but for the scale: Vulkan lets a division be off by 2.5 units in the last place (Vulkan
- * specification, "Precision and Operation of SPIR-V Instructions"), the emulator's is exact. */
-static void judge_blocks(struct walk *w, const uint32_t *got, const uint32_t *want, uint32_t n_blocks)
-{
-	uint32_t slack = w->fused ? 0 : 3;
-	w->cases++;
-	for (uint32_t i = 0; i < n_blocks * 12; i++) {
-		if (got[i] == want[i] || (i % 12 == 8 && got[i] - want[i] + slack <= 2 * slack)) continue;
-		printf("block %u word %u: %08x, the CPU has %08x\n", i / 12, i % 12, got[i], want[i]);
-		fail(w, "rounded otherwise than on the CPU");
-		return;
 	}
 }
 
@@ -443,12 +267,11 @@ static void walk_attentions(struct walk *w)
 	for (size_t i = 0; i < sizeof c / sizeof *c; i++) walk_attention(w, &c[i]);
 }
 
-static unsigned walk_all(const struct bt_gpu_driver *driver, uint32_t index, const char *name,
-                         enum baton_status *opened)
+static unsigned walk_all(const struct bt_gpu_driver *driver, uint32_t index, const struct bt_device_params *params,
+                         const char *name, enum baton_status *opened)
 {
 	struct walk w = {.rng = 42, .fused = driver == &emu_driver};
-	struct bt_device_params params = {0};
-	*opened = bt_gpu_device_open(NULL, driver, index, &params, &w.device, &w.err);
+	*opened = bt_gpu_device_open(NULL, driver, index, params, &w.device, &w.err);
 	if (*opened) {
 		printf("skipped: %s\n", w.err.text);
 		return 1;
@@ -461,6 +284,8 @@ static unsigned walk_all(const struct bt_gpu_driver *driver, uint32_t index, con
 	for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) walk_norm(&w, widths[i], 35);
 	walk_products(&w);
 	walk_attentions(&w);
+	walk_ops(&w);
+	walk_recurrent(&w);
 	printf("%s %u: %u cases, %u failures\n", name, index, w.cases, w.failures);
 	bt_gpu_device_close(w.device);
 	return w.failures || w.cases < 100;
@@ -486,16 +311,17 @@ static int planted(void)
 int main(int argc, char **argv)
 {
 	enum baton_status opened;
+	struct bt_device_params params = {0};
 	if (argc == 2 && !strcmp(argv[1], "planted")) return planted();
 	if (argc == 2 && !strcmp(argv[1], "emulator")) {
 		unsigned bad = 0;
 		const uint32_t width[] = {8, 32, 64};
-		for (int i = 0; i < 3; i++) bad += walk_all(&emu_driver, width[i], "emulator, width", &opened);
+		for (int i = 0; i < 3; i++) bad += walk_all(&emu_driver, width[i], &params, "emulator, width", &opened);
 		return bad != 0;
 	}
 #ifdef BT_HAVE_VULKAN
 	if (argc == 2 && !strcmp(argv[1], "Vulkan")) {
-		unsigned bad = walk_all(&bt_vk_driver, 0, "Vulkan", &opened);
+		unsigned bad = walk_all(&bt_vk_driver, 0, &params, "Vulkan", &opened);
 		return opened ? 77 : bad != 0;
 	}
 #endif

@@ -27,14 +27,35 @@ static uint32_t rope_index(struct bt_exec *e, const struct bt_rope *rope)
 	return i;
 }
 
+/* What an operation has besides matrices: its small tensors, in the order of node->small. */
+static uint32_t small_tensors(const struct bt_op *op, const struct bt_tensor *t[BT_MAX_MATS])
+{
+	switch (op->kind) {
+	case BT_OP_RMS_NORM: t[0] = op->norm.w; return 1;
+	case BT_OP_ROUTER: t[0] = op->router.select_bias; return 1;
+	case BT_OP_CONV:
+		t[0] = op->conv.w;
+		t[1] = op->conv.bias;
+		return 2;
+	case BT_OP_DELTA_NET:
+	case BT_OP_MAMBA2:
+		t[0] = op->recurrence.a;
+		t[1] = op->recurrence.dt_bias;
+		t[2] = op->recurrence.d;
+		return 3;
+	default: return 0;
+	}
+}
+
 static enum baton_status load_weights(struct bt_exec *e, struct baton_error *err)
 {
 	enum baton_status status = BATON_OK;
 	for (uint32_t i = 0; i < e->c.plan->n_ops && !status; i++) {
 		const struct bt_op *op = &e->c.plan->op[i];
 		struct bt_gpu_node *node = &e->node[i];
-		if (op->kind == BT_OP_RMS_NORM) status = small(e, op->norm.w, &node->small[0], err);
-		if (op->kind == BT_OP_ROUTER) status = small(e, op->router.select_bias, &node->small[0], err);
+		const struct bt_tensor *t[BT_MAX_MATS];
+		uint32_t n_small = small_tensors(op, t);
+		for (uint32_t j = 0; j < n_small && !status; j++) status = small(e, t[j], &node->small[j], err);
 		if (op->kind == BT_OP_ROPE) node->rope = rope_index(e, op->rope.rope);
 		for (uint32_t j = 0; is_product(op) && j < op->matmul.n_mats && !status; j++) {
 			status = bt_gpu_weights_get(e->dev, op->matmul.mat[j].w, e->c.exact, &node->mat[j], err);
@@ -149,6 +170,7 @@ enum baton_status bt_gpu_compile(struct bt_device *dev, const struct bt_compile 
 static struct bt_gpu_shape shape_of(const struct bt_exec *e, const struct bt_step *step)
 {
 	struct bt_gpu_shape shape = {.part = step->part, .n_tokens = step->n_tokens, .n_logits = step->n_logits};
+	if (e->c.plan->n_states) shape.n_seqs = step->n_seqs;
 	uint32_t last = 0, splits = 1;
 	for (uint32_t t = 0; t < step->n_tokens; t++)
 		if (last < (uint32_t)step->pos[t]) last = (uint32_t)step->pos[t];

@@ -22,6 +22,7 @@ struct bt_gpu_node {
 struct bt_gpu_shape {
 	uint32_t part; /* of the plan */
 	uint32_t n_tokens, n_logits;
+	uint32_t n_seqs;   /* where the plan carries states; else 0 */
 	uint32_t n_splits; /* attention in so many splits, workgroups of their own; 0: one workgroup walks all */
 };
 
@@ -50,7 +51,7 @@ struct bt_exec {
 
 	/* The step block, written by the CPU: offsets into step.host. */
 	struct bt_gpu_mem step;
-	size_t at_pos, at_page0, at_logit_row, at_rope, at_embed;
+	size_t at_pos, at_page0, at_logit_row, at_seq, at_chunk, at_rope, at_embed;
 	struct bt_gpu_mem pages; /* page tables of all sequences of a step, grows */
 
 	struct bt_gpu_recorded *recorded; /* [n_recorded] BT_GPU_RECORDINGS for each part */
@@ -63,6 +64,12 @@ struct bt_exec {
 static inline size_t bt_gpu_rope_bytes(const struct bt_exec *e, uint32_t i)
 {
 	return (size_t)e->c.n_tokens * e->rope[i]->n_pairs * sizeof(float);
+}
+
+/* Chunks of a convolution that n_seqs sequences of together n_tokens rows can come to at most. */
+static inline uint32_t bt_gpu_chunks(uint32_t n_tokens, uint32_t n_seqs)
+{
+	return n_seqs ? (n_tokens - n_seqs) / BT_GPU_CONV_CHUNK + n_seqs : 0;
 }
 
 /* Commands for a step of that shape: *cmds (bt_mem_free) and *n. */

@@ -90,8 +90,7 @@ static void lower_embed(struct bt_gpu_lowering *l)
 	bt_gpu_emit(l, bt_gpu_cmd_copy(&e->values, e->offset[v], &e->step, e->at_embed, touched.size), &touched, 1);
 }
 
-/* Who reads value v between operation `from` and the next one that writes it: somebody its floats, its rounded form? */
-static void readers(const struct bt_gpu_lowering *l, uint32_t v, bool *floats, bool *rounded)
+void bt_gpu_readers(const struct bt_gpu_lowering *l, uint32_t v, bool *floats, bool *rounded)
 {
 	const struct bt_plan *p = l->e->c.plan;
 	struct bt_part part = bt_plan_part(p, l->shape.part);
@@ -114,12 +113,20 @@ static void readers(const struct bt_gpu_lowering *l, uint32_t v, bool *floats, b
 	}
 }
 
+uint32_t bt_gpu_weight_stride(const struct bt_op *norm)
+{
+	const struct bt_tensor *w = norm->norm.w;
+	if (!norm->norm.per_group || !w) return 0;
+	if (w->n_rows > 1) return (uint32_t)((w->dim[0] + 31) / 32 * 32); /* rows of a matrix are padded */
+	return (uint32_t)w->dim[0] / norm->norm.n_groups;
+}
+
 static void lower_norm(struct bt_gpu_lowering *l)
 {
 	const struct bt_op *op = l->op;
 	uint32_t x = op->in[0], y = op->out[0], width = bt_gpu_width(l, x), n = width / op->norm.n_groups;
 	bool floats = true, rounded = false;
-	if (x != y) readers(l, y, &floats, &rounded);
+	if (x != y) bt_gpu_readers(l, y, &floats, &rounded);
 	/* A block of 32 must not lie in two groups, nor may a team's eight threads. */
 	if (rounded && n % 32) {
 		rounded = false;
@@ -132,7 +139,7 @@ static void lower_norm(struct bt_gpu_lowering *l)
 	                        .n = n,
 	                        .n_groups = op->norm.n_groups,
 	                        .n_total = bt_gpu_rows(l, x) * op->norm.n_groups,
-	                        .per_group = op->norm.per_group,
+	                        .w_stride = bt_gpu_weight_stride(op),
 	                        .eps = op->norm.eps};
 	if (floats || !rounded) {
 		p.y = bt_gpu_value(l, y);
@@ -159,6 +166,8 @@ static void lower_router(struct bt_gpu_lowering *l)
 	                          .n_used = op->router.n_used,
 	                          .sigmoid = op->router.sigmoid,
 	                          .normalize = op->router.normalize,
+	                          .n_group = op->router.n_group > 1 ? op->router.n_group : 0,
+	                          .n_group_used = op->router.n_group_used,
 	                          .scale = op->router.scale};
 	struct bt_gpu_range touched[] = {bt_gpu_reads(l, op->in[0]), bt_gpu_writes(l, op->out[0])};
 	bt_gpu_emit(l, bt_gpu_cmd(BT_GPU_K_router, &p, p.n_rows, 1, 1), touched, 2);
@@ -201,6 +210,11 @@ static const bt_gpu_lower_fn lower_table[BT_OP_KINDS] = {
 	[BT_OP_ROUTER] = lower_router,
 	[BT_OP_MATMUL_EXPERTS] = bt_gpu_lower_experts,
 	[BT_OP_EXPERT_SUM] = lower_expert_sum,
+	[BT_OP_SPLIT] = bt_gpu_lower_split,
+	[BT_OP_GATE] = bt_gpu_lower_gate,
+	[BT_OP_CONV] = bt_gpu_lower_conv,
+	[BT_OP_DELTA_NET] = bt_gpu_lower_recurrence,
+	[BT_OP_MAMBA2] = bt_gpu_lower_recurrence,
 	[BT_OP_GATHER] = lower_gather,
 	[BT_OP_LOGITS] = bt_gpu_lower_matmul,
 };
@@ -210,12 +224,10 @@ const char *bt_gpu_check_op(const struct bt_plan *plan, const struct bt_op *op)
 	if (!lower_table[op->kind]) return "there is no GPU kernel for it yet";
 	switch (op->kind) {
 	case BT_OP_ROUTER:
-		if (op->router.n_expert > 2048) return "the GPU kernel chooses from at most 2048 experts";
-		return op->router.n_group > 1 ? "there is no GPU kernel for groups of experts yet" : NULL;
-	case BT_OP_RMS_NORM:
-		return op->norm.per_group && op->norm.w && op->norm.w->dim[0] % 32 && op->norm.w->n_rows > 1
-		               ? "groups are no multiple of 32"
-		               : NULL;
+		return op->router.n_expert > 2048 ? "the GPU kernel chooses from at most 2048 experts" : NULL;
+	case BT_OP_CONV:
+	case BT_OP_DELTA_NET:
+	case BT_OP_MAMBA2: return bt_gpu_check_recurrent(op);
 	case BT_OP_KV_STORE:
 	case BT_OP_ATTENTION: return bt_gpu_check_attention(plan, op);
 	default: return NULL;
@@ -261,7 +273,8 @@ enum baton_status bt_gpu_lower(const struct bt_exec *e, struct bt_gpu_shape shap
 		logits |= e->c.plan->op[i].kind == BT_OP_LOGITS;
 		l.op = &e->c.plan->op[i];
 		l.node = &e->node[i];
-		lower_table[l.op->kind](&l);
+		if (i + 1 < part.first + part.n && bt_gpu_lower_gated_norm(&l)) i++;
+		else lower_table[l.op->kind](&l);
 		forget_rounded(&l);
 	}
 	if (!l.status && logits && shape.n_logits) {

@@ -48,6 +48,19 @@ uint64_t bt_gpu_rounded(struct bt_gpu_lowering *l, uint32_t v);
 /* Take the next buffer for v's rounded form, which the caller writes itself. */
 struct bt_gpu_range bt_gpu_take_rounded(struct bt_gpu_lowering *l, uint32_t v);
 bool bt_gpu_reads_rounded(const struct bt_gpu_node *node, const struct bt_op *op);
+/* Who reads value v between the operation under way and the next one that writes it: somebody its floats, its rounded form? */
+void bt_gpu_readers(const struct bt_gpu_lowering *l, uint32_t v, bool *floats, bool *rounded);
+/* Floats from the weights of one group of a norm to those of the next; 0: all have the same. */
+uint32_t bt_gpu_weight_stride(const struct bt_op *norm);
+/* lower_recurrent.c */
+void bt_gpu_lower_split(struct bt_gpu_lowering *l);
+void bt_gpu_lower_gate(struct bt_gpu_lowering *l);
+/* A norm and a gate of the same value, one behind the other, as one command; false: that is not what comes next. l->op is the
+ * second of them afterwards. */
+bool bt_gpu_lower_gated_norm(struct bt_gpu_lowering *l);
+void bt_gpu_lower_conv(struct bt_gpu_lowering *l);
+void bt_gpu_lower_recurrence(struct bt_gpu_lowering *l);
+const char *bt_gpu_check_recurrent(const struct bt_op *op);
 /* lower_attn.c */
 void bt_gpu_lower_rope(struct bt_gpu_lowering *l);
 void bt_gpu_lower_kv_store(struct bt_gpu_lowering *l);

@@ -15,6 +15,10 @@ enum baton_status bt_gpu_step_open(struct bt_exec *e, struct baton_error *err)
 	e->at_pos = at, at += n * 4;
 	e->at_page0 = at, at += n * 4;
 	e->at_logit_row = at, at += n * 4;
+	if (e->c.plan->n_states) { /* a sequence has at least a row */
+		e->at_seq = at, at += n * BT_GPU_SEQ_WORDS * 4;
+		e->at_chunk = at, at += n * 8;
+	}
 	at = (at + 255) & ~(size_t)255;
 	e->at_rope = at;
 	for (uint32_t i = 0; i < e->n_ropes; i++) at += 2 * bt_gpu_rope_bytes(e, i);
@@ -53,6 +57,29 @@ static void fill_embed(const struct bt_exec *e, const struct bt_step *step)
 	}
 }
 
+/* Sequences, and their rows cut into chunks. */
+static void fill_seqs(const struct bt_exec *e, const struct bt_step *step)
+{
+	uint32_t *seq = (uint32_t *)((char *)e->step.host + e->at_seq);
+	uint32_t *chunk = (uint32_t *)((char *)e->step.host + e->at_chunk);
+	uint32_t n_chunks = bt_gpu_chunks(step->n_tokens, step->n_seqs), at = 0;
+	for (uint32_t s = 0; s < step->n_seqs; s++) {
+		const struct bt_step_seq *q = &step->seq[s];
+		*seq++ = q->row0;
+		*seq++ = q->n;
+		*seq++ = q->state_in;
+		*seq++ = q->state_out;
+		for (uint32_t i = 0; i < q->n; i += BT_GPU_CONV_CHUNK, at++) {
+			chunk[2 * at] = s;
+			chunk[2 * at + 1] = q->row0 + i;
+		}
+	}
+	for (; at < n_chunks; at++) {
+		chunk[2 * at] = 0;
+		chunk[2 * at + 1] = BT_GPU_NONE;
+	}
+}
+
 /* Room for n page numbers; a larger block has another address, so recordings of the old one are dropped. */
 static enum baton_status room_for_pages(struct bt_exec *e, size_t n, struct baton_error *err)
 {
@@ -88,6 +115,7 @@ enum baton_status bt_gpu_step_fill(struct bt_exec *e, const struct bt_step *step
 	}
 	memcpy(host + e->at_pos, step->pos, step->n_tokens * sizeof *step->pos);
 	memcpy(host + e->at_logit_row, step->logit_row, step->n_logits * sizeof *step->logit_row);
+	if (e->c.plan->n_states) fill_seqs(e, step);
 	fill_rope(e, step);
 	fill_embed(e, step);
 	return BATON_OK;

@@ -19,11 +19,11 @@
 /* y[row][group] = x / sqrt(mean(x^2) + eps) * w, and the same rounded to 8 bits, each where its pointer is set. */
 struct bt_gpu_norm {
 	PTR(in_f32) x;             /* [n_rows][n_groups][n] */
-	PTR(in_f32) w;             /* [n], with per_group [n_groups][n]; or null */
+	PTR(in_f32) w;             /* [n], or [n_groups] rows w_stride apart; or null */
 	PTR(io_f32) y;             /* like x, may be x; or null */
 	PTR(io_u32) xq;            /* [n_rows * n_groups][n / 32] blocks, or null */
 	uint n, n_groups, n_total; /* n_total: n_rows * n_groups */
-	uint per_group;
+	uint w_stride;             /* floats from one group's weights to the next; 0: all have the same */
 	float eps;
 };
 
@@ -125,6 +125,7 @@ struct bt_gpu_router {
 	PTR(in_f32) bias; /* [n_expert] or null */
 	PTR(io_u32) y;    /* [n_rows][2][n_used]: numbers of the experts, then their weights as the bits of floats */
 	uint n_rows, n_expert, n_used, sigmoid, normalize;
+	uint n_group, n_group_used; /* only the n_group_used best groups are chosen from; n_group 0: no groups */
 	float scale;
 };
 
@@ -140,6 +141,73 @@ struct bt_gpu_gather {
 	PTR(in_u32) row; /* [n_rows] */
 	PTR(io_f32) y;   /* [n_rows][n] */
 	uint n_rows, n;
+};
+
+/* out[0], out[1]: runs of d values of x by turns. */
+struct bt_gpu_split {
+	PTR(in_f32) x; /* [n_total * 2] */
+	PTR(io_f32) a; /* [n_total] */
+	PTR(io_f32) b;
+	uint n_total, d;
+};
+
+/* y = x * act(g), and the same rounded to 8 bits, each where its pointer is set. */
+struct bt_gpu_gate_act {
+	PTR(in_f32) x;        /* [n_total], rows of n */
+	PTR(in_f32) g;        /* like x; one: [n_total / n] */
+	PTR(io_f32) y;        /* like x, may be x; or null */
+	PTR(io_u32) xq;       /* [n_total / 32] blocks, or null */
+	uint n, n_total, one; /* one: g has one value for a row */
+	uint sigmoid;         /* instead of silu */
+};
+
+/* y[row][group] = norm(x) * act(g) or norm(x * act(g)), and the same rounded to 8 bits: see bt_gpu_norm, bt_gpu_gate_act. */
+struct bt_gpu_gated_norm {
+	PTR(in_f32) x;
+	PTR(in_f32) g; /* like x */
+	PTR(in_f32) w;
+	PTR(io_f32) y;
+	PTR(io_u32) xq;
+	uint n, n_groups, n_total;
+	uint w_stride;
+	uint sigmoid;
+	float eps;
+};
+
+/* The sequences of a step, in the step block: rows row0 .. row0 + n - 1, the slots of its state before and behind them
+ * (before: BT_GPU_NONE for all zeros). */
+#define BT_GPU_SEQ_WORDS 4u
+#define BT_GPU_NONE      0xFFFFFFFFu
+/* Sequences are cut into chunks of so many rows, each {sequence, first row}; what is left of the list has BT_GPU_NONE for a
+ * row. At least as many as a convolution may have taps (BT_LIMIT_CONV_TAPS). */
+#define BT_GPU_CONV_CHUNK 16
+
+/* y = silu(bias + sum over taps of w * u), and the last rows of u to the state. */
+struct bt_gpu_conv {
+	PTR(in_f32) u;     /* [n_rows][channels] */
+	PTR(in_f32) w;     /* [channels][w_stride], taps of them used */
+	PTR(in_f32) bias;  /* [channels] or null */
+	PTR(io_f32) state; /* slots of slot_bytes: [taps - 1][channels] */
+	PTR(io_f32) y;     /* [n_rows][channels] */
+	PTR(in_u32) seq;   /* [n_seqs][BT_GPU_SEQ_WORDS] */
+	PTR(in_u32) chunk; /* [n_chunks][2] */
+	uint channels, taps, w_stride, slot_bytes;
+};
+
+/* Gated delta rule or Mamba-2 (recurrence.k). A row of x has q or C at q_at, k or B at k_at ([n_group][d_state]), v or x at
+ * v_at ([n_head][d_head]). */
+struct bt_gpu_recurrence {
+	PTR(in_f32) x;       /* [n_rows][width] */
+	PTR(in_f32) dt;      /* [n_rows][n_head] */
+	PTR(in_f32) beta;    /* [n_rows][n_head], delta rule only */
+	PTR(in_f32) a;       /* [n_head] floats a_stride apart */
+	PTR(in_f32) dt_bias; /* [n_head] */
+	PTR(in_f32) d;       /* [n_head] floats d_stride apart, Mamba-2 only */
+	PTR(io_f32) state;   /* slots of slot_bytes: [n_head][d_state][d_head] */
+	PTR(io_f32) y;       /* [n_rows][n_head][d_head] */
+	PTR(in_u32) seq;     /* [n_seqs][BT_GPU_SEQ_WORDS] */
+	uint width, n_head, n_group, d_state, d_head, q_at, k_at, v_at, a_stride, d_stride, slot_bytes;
+	uint by_turns; /* head h belongs to group h % n_group, instead of neighbours sharing one */
 };
 
 #ifdef BT_GPU_HOST_PARAMS

@@ -1,0 +1,218 @@
+/* walk.h: what the files of the kernel walk for GPUs share: memory of the device under test, launches, comparisons, and the
+ * CPU's side of a product. The cases are in walk.c (norms, products, attention), walk_ops.c (what is between them) and
+ * walk_recurrent.c (what carries a state).
+ */
+#ifndef BT_TESTS_GPU_WALK_H
+#define BT_TESTS_GPU_WALK_H
+
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/levels.h"
+#include "backend/gpu/device.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum op {
+	OP_NORM,
+	OP_ROUND,
+	OP_PRODUCT,
+	OP_FLOAT_PRODUCT,
+	OP_GATE,
+	OP_ATTENTION,
+	OP_COPY,
+	OP_ROPE,
+	OP_EXPERT_SUM,
+	OP_ROUTER,
+	OP_CONV,
+	OP_RECURRENCE,
+	OPS
+};
+/* Largest difference from the CPU's result, relative to the largest value of the result. */
+static const double tolerance[OPS] = {
+	[OP_NORM] = 1e-6,          /* another order in one sum */
+	[OP_ROUND] = 0,            /* the same arithmetic */
+	[OP_PRODUCT] = 4e-7,       /* the same order; Vulkan's fma may round twice */
+	[OP_FLOAT_PRODUCT] = 2e-6, /* another order */
+	[OP_GATE] = 2e-6,          /* the target's own exp */
+	[OP_ATTENTION] = 4e-6,     /* the target's own exp, another order */
+	[OP_COPY] = 0,             /* values as they are */
+	[OP_ROPE] = 2e-7,          /* the same arithmetic; Vulkan's fma may round twice */
+	[OP_EXPERT_SUM] = 4e-7,    /* the same order; the CPU's may be fused */
+	[OP_ROUTER] = 2e-6,        /* the target's own exp, another order */
+	[OP_CONV] = 2e-6,          /* the target's own exp */
+	[OP_RECURRENCE] = 4e-6,    /* another order, over the rows of a sequence */
+};
+
+struct walk {
+	struct bt_device *device;
+	struct bt_gpu *gpu;
+	struct bt_cpu_kernels cpu;
+	bool fused; /* fma and division round once, as in C: then products and rounding must give the CPU's bits */
+	uint64_t rng;
+	unsigned cases, failures;
+	char what[128];
+	struct baton_error err;
+};
+
+static inline float draw(struct walk *w)
+{
+	float sum = 0;
+	for (int i = 0; i < 4; i++) {
+		w->rng = w->rng * 6364136223846793005u + 1442695040888963407u;
+		sum += (float)(w->rng >> 40) * 0x1p-24f - 0.5f;
+	}
+	return sum * 1.7f;
+}
+
+static inline void fail(struct walk *w, const char *why)
+{
+	w->failures++;
+	printf("%s: %s\n", w->what, why);
+}
+
+static inline void judge(struct walk *w, enum op op, const float *got, const float *want, size_t n)
+{
+	double most = 0, worst = 0;
+	w->cases++;
+	for (size_t i = 0; i < n; i++) most = fmax(most, fabs((double)want[i]));
+	for (size_t i = 0; i < n; i++) {
+		double d = fabs((double)got[i] - want[i]);
+		worst = d <= worst ? worst : d; /* NaN wins */
+	}
+	if (op == OP_PRODUCT && w->fused && memcmp(got, want, n * sizeof *got)) fail(w, "not the CPU's bits");
+	if (worst <= tolerance[op] * most) return;
+	char text[128];
+	snprintf(text, sizeof text, "off by %g where values reach %g; %g of it is allowed", worst, most, tolerance[op]);
+	fail(w, text);
+}
+
+static inline struct bt_dev_mem put(struct walk *w, const void *data, size_t size)
+{
+	struct bt_dev_mem mem;
+	if (bt_gpu_device_alloc(w->device, BT_MEM_SCRATCH, size, &mem, &w->err) ||
+	    (data && bt_gpu_device_upload(w->device, &mem, 0, data, size, &w->err)))
+		fail(w, w->err.text);
+	return mem;
+}
+
+static inline uint64_t at(const struct bt_dev_mem *mem)
+{
+	return ((const struct bt_gpu_mem *)mem->handle)->address;
+}
+
+static inline void launch(struct walk *w, uint32_t kernel, const void *params, uint32_t x, uint32_t y, uint32_t z)
+{
+	bool wanted[BT_GPU_KERNELS] = {false};
+	wanted[kernel] = true;
+	struct bt_gpu_cmd cmd = bt_gpu_cmd((enum bt_gpu_kernel)kernel, params, x, y, z);
+	if (w->gpu->driver->prepare(w->gpu, wanted, &w->err) || bt_gpu_run_once(w->gpu, &cmd, 1, &w->err))
+		fail(w, w->err.text);
+}
+
+static inline void take(struct walk *w, void *out, struct bt_dev_mem *mem, size_t size)
+{
+	if (bt_gpu_device_download(w->device, out, mem, 0, size, &w->err)) fail(w, w->err.text);
+	bt_gpu_device_free(w->device, mem);
+}
+
+/* Free what a case made. */
+static inline void drop(struct walk *w, struct bt_dev_mem *mem, size_t n)
+{
+	for (size_t i = 0; i < n; i++) bt_gpu_device_free(w->device, &mem[i]);
+}
+
+static inline float *rows_of(struct walk *w, size_t n)
+{
+	float *x = calloc(n, sizeof *x);
+	for (size_t i = 0; i < n; i++) x[i] = draw(w);
+	return x;
+}
+
+/* Rows rounded by the CPU, in the form of kernels/round.k. */
+static inline uint32_t *blocks_of(const struct bt_cpu_acts *a)
+{
+	size_t n = a->n_tokens * a->k / 32;
+	uint32_t *out = calloc(n, 48);
+	for (size_t b = 0; b < n; b++) {
+		memcpy(out + b * 12, a->q + b * 32, 32);
+		memcpy(out + b * 12 + 8, a->d + b, 4);
+		memcpy(out + b * 12 + 9, a->sum + b * 2, 8);
+	}
+	return out;
+}
+
+static inline struct bt_cpu_acts acts_of(struct walk *w, const float *x, size_t n, size_t k)
+{
+	struct bt_cpu_acts a = {.n_tokens = n, .k = k, .f32 = x, .f32_stride = k};
+	a.q = calloc(n, k);
+	a.d = calloc(n * k / 32, sizeof *a.d);
+	a.sum = calloc(n * k / 16, sizeof *a.sum);
+	for (size_t t = 0; t < n; t++)
+		w->cpu.quantize_row(x + t * k, k, a.q + t * k, a.d + t * (k / 32), a.sum + t * (k / 16));
+	return a;
+}
+
+static inline void free_acts(struct bt_cpu_acts *a)
+{
+	free(a->q);
+	free(a->d);
+	free(a->sum);
+}
+
+/* A matrix of any type, of random values; bytes at random where baton can't write the type, with scales kept sane. */
+static inline struct bt_tensor matrix_of(struct walk *w, const struct bt_type *type, uint64_t k, uint64_t rows)
+{
+	struct bt_tensor t = {.type = type, .n_dims = 2, .dim = {k, rows, 1, 1}, .n_rows = rows};
+	t.row_bytes = bt_type_row_bytes(type, k);
+	t.size = t.matrix_bytes = t.row_bytes * rows;
+	unsigned char *data = calloc(1, t.size);
+	float *x = rows_of(w, k);
+	for (uint64_t r = 0; r < rows; r++) {
+		if (type->pack) type->pack(x, data + r * t.row_bytes, k, NULL);
+		else
+			for (uint64_t i = 0; i < t.row_bytes; i++)
+				data[r * t.row_bytes + i] = (unsigned char)((draw(w) + 4) * 9);
+		x[r % k] = draw(w) * 3;
+	}
+	free(x);
+	t.data = data;
+	return t;
+}
+
+static inline void cpu_product(struct walk *w, const struct bt_tensor *t, const struct bt_cpu_acts *a, bool as_float,
+                               float *y)
+{
+	char *scratch = aligned_alloc(64, (w->cpu.scratch + 127) / 64 * 64);
+	struct bt_cpu_matmul m = {.type = t->type,
+	                          .w = t->data,
+	                          .row_bytes = t->row_bytes,
+	                          .k = t->dim[0],
+	                          .x = a,
+	                          .n_tokens = a->n_tokens,
+	                          .y = y,
+	                          .y_stride = t->dim[1]};
+	(as_float ? w->cpu.matmul_exact : w->cpu.matmul[t->type->id])(&m, 0, t->dim[1], scratch);
+	free(scratch);
+}
+
+/* Rounded blocks have the CPU's bits but for the scale: Vulkan lets a division be off by 2.5 units in the last place (Vulkan
+ * specification, "Precision and Operation of SPIR-V Instructions"), the emulator's is exact. */
+static inline void judge_blocks(struct walk *w, const uint32_t *got, const uint32_t *want, uint32_t n_blocks)
+{
+	uint32_t slack = w->fused ? 0 : 3;
+	w->cases++;
+	for (uint32_t i = 0; i < n_blocks * 12; i++) {
+		if (got[i] == want[i] || (i % 12 == 8 && got[i] - want[i] + slack <= 2 * slack)) continue;
+		printf("block %u word %u: %08x, the CPU has %08x\n", i / 12, i % 12, got[i], want[i]);
+		fail(w, "rounded otherwise than on the CPU");
+		return;
+	}
+}
+
+/* Each walks its kernels over sizes. */
+void walk_ops(struct walk *w);
+void walk_recurrent(struct walk *w);
+
+#endif
