@@ -21,6 +21,7 @@ struct bt_device_info {
 struct bt_device_params {
 	unsigned n_threads;    /* CPU work: 0 = the machine's cores */
 	const char *cpu_level; /* highest CPU level to use ("c", "avx2", ...), NULL: all that the machine has */
+	bool plain_kernels;    /* GPU: use none of the features that a device may lack */
 };
 
 /* An opened device; back ends put it first in a struct of their own. */

@@ -1,7 +1,9 @@
 /* walk.c: the kernel walk for GPUs: kernels by their own parameters, against the CPU's plain C kernels.
  *
  *   gpu_walk emulator   in the emulator, at subgroup widths 8, 32 and 64
- *   gpu_walk Vulkan     on the first Vulkan device (exit status 77 where there is none)
+ *   gpu_walk Vulkan [plain]
+ *                       on the first Vulkan device (exit status 77 where there is none); plain: with the kernels for devices
+ *                       that exchange nothing between lanes
  *   gpu_walk planted    faulty kernels, which the emulator must find
  *
  * Products with rounded activations follow the CPU's order of summation, so they are compared bit for bit; where a
@@ -320,11 +322,13 @@ int main(int argc, char **argv)
 		return bad != 0;
 	}
 #ifdef BT_HAVE_VULKAN
-	if (argc == 2 && !strcmp(argv[1], "Vulkan")) {
-		unsigned bad = walk_all(&bt_vk_driver, 0, &params, "Vulkan", &opened);
+	params.plain_kernels = argc == 3 && !strcmp(argv[2], "plain");
+	if ((argc == 2 || params.plain_kernels) && !strcmp(argv[1], "Vulkan")) {
+		unsigned bad = walk_all(&bt_vk_driver, 0, &params, params.plain_kernels ? "Vulkan plain" : "Vulkan",
+		                        &opened);
 		return opened ? 77 : bad != 0;
 	}
 #endif
-	fprintf(stderr, "usage: gpu_walk emulator | planted | Vulkan\n");
+	fprintf(stderr, "usage: gpu_walk emulator | planted | Vulkan [plain]\n");
 	return 2;
 }

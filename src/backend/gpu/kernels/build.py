@@ -74,8 +74,8 @@ def spirv(args):
     version = subprocess.run([args.glslc, '--version'], capture_output=True, text=True, check=True).stdout
 
     def compile_row(job):
-        (name, file, _, _, pairs), fast = job
-        head = f'#version 460\n#define TARGET_SPIRV\n#define FAST {fast}\n'
+        (name, file, _, threads, pairs), fast = job
+        head = f'#version 460\n#define TARGET_SPIRV\n#define FAST {fast}\n#define WORKGROUP {threads}\n'
         text = head + ''.join(f'#define {k} {v}\n' for k, v in pairs.items()) + f'#include "{file}.k"\n'
         key = hashlib.sha256((text + hashes[file] + version).encode()).hexdigest()[:32]
         spv = os.path.join(cache, key + '.spv')

@@ -119,7 +119,6 @@ static enum baton_status open_device(struct bt_vk *vk, struct baton_error *err)
 static enum baton_status vk_open(uint32_t index, const struct bt_device_params *params, struct bt_gpu **out,
                                  struct baton_error *err)
 {
-	(void)params;
 	*out = NULL;
 	struct bt_vk *vk = bt_mem_zalloc(BT_MEM_HOST, sizeof *vk);
 	if (!vk) return bt_fail_nomem(err, sizeof *vk, "a device");
@@ -130,6 +129,7 @@ static enum baton_status vk_open(uint32_t index, const struct bt_device_params *
 		status = bt_fail(err, BATON_ERR_DEVICE, "Vulkan%u: the device is no longer there", index);
 	if (!status) {
 		vk->card = card[index];
+		if (params->plain_kernels) vk->card.fast = vk->card.full_subgroups = false;
 		memcpy(vk->base.caps.max_grid, vk->card.props.limits.maxComputeWorkGroupCount,
 		       sizeof vk->base.caps.max_grid);
 		vk->base.caps.max_alloc = vk->card.max_alloc;
