@@ -4,13 +4,14 @@
 #include <string.h>
 
 extern const struct bt_family bt_family_llama, bt_family_qwen2, bt_family_qwen3, bt_family_qwen3moe, bt_family_qwen35,
-	bt_family_qwen35moe, bt_family_nemotron_h, bt_family_nemotron_h_moe, bt_family_mamba2;
+	bt_family_qwen35moe, bt_family_nemotron_h, bt_family_nemotron_h_moe, bt_family_mamba2, bt_family_qwen3next;
 
 static const struct bt_family *const families[] = {
-	&bt_family_llama,     &bt_family_qwen2,      &bt_family_qwen3,          &bt_family_qwen3moe, &bt_family_qwen35,
-	&bt_family_qwen35moe, &bt_family_nemotron_h, &bt_family_nemotron_h_moe, &bt_family_mamba2,
+	&bt_family_llama,  &bt_family_qwen2,     &bt_family_qwen3,      &bt_family_qwen3moe,
+	&bt_family_qwen35, &bt_family_qwen35moe, &bt_family_nemotron_h, &bt_family_nemotron_h_moe,
+	&bt_family_mamba2, &bt_family_qwen3next,
 };
-#define FAMILY_LIST "llama, qwen2, qwen3, qwen3moe, qwen35, qwen35moe, nemotron_h, nemotron_h_moe, mamba2"
+#define FAMILY_LIST "llama, qwen2, qwen3, qwen3moe, qwen3next, qwen35, qwen35moe, nemotron_h, nemotron_h_moe, mamba2"
 
 const struct bt_family *bt_family_get(struct bt_str name)
 {

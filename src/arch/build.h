@@ -84,7 +84,12 @@ void bt_hparams_recurrent_layers(struct bt_arch_build *b);
 
 /* h += ssm_out . gated delta rule of x (struct bt_recurrence), for the tensors attn_qkv, attn_gate, ssm_alpha, ssm_beta,
  * ssm_conv1d, ssm_a, ssm_dt, ssm_norm. */
-void bt_build_delta_net(struct bt_arch_build *b, uint32_t layer, uint32_t x);
+struct bt_delta_features {
+	/* Value heads of one key head are neighbours, instead of key heads taking turns; ssm_ba, instead of ssm_beta and
+	 * ssm_alpha, has for each key head the betas of its value heads, then their alphas. */
+	bool by_key_head;
+};
+void bt_build_delta_net(struct bt_arch_build *b, uint32_t layer, uint32_t x, struct bt_delta_features f);
 /* h += ssm_out . Mamba-2 of x, for the tensors ssm_in, ssm_conv1d, ssm_a, ssm_d, ssm_dt, ssm_norm. */
 void bt_build_mamba2(struct bt_arch_build *b, uint32_t layer, uint32_t x);
 

@@ -53,7 +53,30 @@ static struct bt_recurrence get_recurrence(struct bt_arch_build *b, uint32_t lay
 	return r;
 }
 
-void bt_build_delta_net(struct bt_arch_build *b, uint32_t layer, uint32_t x)
+/* What decays and corrections of the value heads come from: alpha and beta of x. */
+static void build_alpha_beta(struct bt_arch_build *b, uint32_t layer, uint32_t x, struct bt_delta_features f,
+                             uint32_t alpha, uint32_t beta)
+{
+	uint32_t n = b->hp.n_embd, n_head = b->hp.ssm.n_head;
+	if (!f.by_key_head) {
+		const struct bt_tensor *alpha_w = bt_get_tensor(b, layer, "ssm_alpha.weight", true, n, n_head, 0);
+		const struct bt_tensor *beta_w = bt_get_tensor(b, layer, "ssm_beta.weight", true, n, n_head, 0);
+		struct bt_op *op = bt_build_matmul(b, layer, x);
+		bt_add_mat(op, alpha_w, NULL, alpha);
+		bt_add_mat(op, beta_w, NULL, beta);
+		return;
+	}
+	const struct bt_tensor *w = bt_get_tensor(b, layer, "ssm_ba.weight", true, n, 2 * (uint64_t)n_head, 0);
+	uint32_t both = bt_plan_value(b->plan, "beta_alpha", 2 * n_head, BT_ROWS_TOKENS);
+	bt_add_mat(bt_build_matmul(b, layer, x), w, NULL, both);
+	struct bt_op *op = bt_plan_op(b->plan, BT_OP_SPLIT, layer);
+	op->in[0] = both;
+	op->out[0] = beta;
+	op->out[1] = alpha;
+	op->split.d = n_head / b->hp.ssm.n_group;
+}
+
+void bt_build_delta_net(struct bt_arch_build *b, uint32_t layer, uint32_t x, struct bt_delta_features f)
 {
 	struct bt_plan *p = b->plan;
 	if (b->status) return;
@@ -61,8 +84,6 @@ void bt_build_delta_net(struct bt_arch_build *b, uint32_t layer, uint32_t x)
 	uint32_t channels = 2 * b->hp.ssm.n_group * b->hp.ssm.d_state + inner;
 	const struct bt_tensor *qkv_w = bt_get_tensor(b, layer, "attn_qkv.weight", true, n, channels, 0);
 	const struct bt_tensor *z_w = bt_get_tensor(b, layer, "attn_gate.weight", true, n, inner, 0);
-	const struct bt_tensor *alpha_w = bt_get_tensor(b, layer, "ssm_alpha.weight", true, n, n_head, 0);
-	const struct bt_tensor *beta_w = bt_get_tensor(b, layer, "ssm_beta.weight", true, n, n_head, 0);
 	const struct bt_tensor *norm_w = bt_get_tensor(b, layer, "ssm_norm.weight", true, d, 0, 0);
 	const struct bt_tensor *out_w = bt_get_tensor(b, layer, "ssm_out.weight", true, inner, n, 0);
 	if (b->status) return;
@@ -74,12 +95,11 @@ void bt_build_delta_net(struct bt_arch_build *b, uint32_t layer, uint32_t x)
 	struct bt_op *op = bt_build_matmul(b, layer, x);
 	bt_add_mat(op, qkv_w, NULL, qkv);
 	bt_add_mat(op, z_w, NULL, z);
-	op = bt_build_matmul(b, layer, x);
-	bt_add_mat(op, alpha_w, NULL, alpha);
-	bt_add_mat(op, beta_w, NULL, beta);
+	build_alpha_beta(b, layer, x, f, alpha, beta);
 
 	uint32_t c = build_conv(b, layer, qkv, channels, false), y = bt_plan_value(p, "delta", inner, BT_ROWS_TOKENS);
 	struct bt_recurrence r = get_recurrence(b, layer, false);
+	r.neighbours = f.by_key_head;
 	op = bt_plan_op(p, BT_OP_DELTA_NET, layer);
 	op->in[0] = c;
 	op->in[1] = alpha;

@@ -19,7 +19,7 @@ static void hparams_moe(struct bt_arch_build *b)
 static void mixer(struct bt_arch_build *b, uint32_t il)
 {
 	uint32_t x = bt_build_norm(b, il, "attn_norm");
-	if (b->hp.recurrent[il]) bt_build_delta_net(b, il, x);
+	if (b->hp.recurrent[il]) bt_build_delta_net(b, il, x, (struct bt_delta_features){0});
 	else bt_build_attention(b, il, x, (struct bt_attention_features){.qk_norm = true, .gate = true});
 	if (il + 1 == b->hp.n_layer) bt_build_gather(b, il);
 }

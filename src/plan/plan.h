@@ -92,7 +92,8 @@ struct bt_rope {
  * at 0.
  *
  * DELTA_NET: gated delta rule (Yang, Kautz, Hatamizadeh, "Gated Delta Networks", arXiv 2412.06464). in[0] holds
- * q [n_group][d_state], k [n_group][d_state], v [n_head][d_head]; head h uses q and k of group h % n_group.
+ * q [n_group][d_state], k [n_group][d_state], v [n_head][d_head]; head h uses q and k of group h % n_group or, with
+ * `neighbours`, of group h / (n_head / n_group).
  *     q = q / sqrt(sum q^2 + 1e-6) / sqrt(d_state), k = k / sqrt(sum k^2 + 1e-6)
  *     S = exp(a[h] * softplus(in[1][h] + dt_bias[h])) * S;   e = sigmoid(in[2][h]) * (v_h - S^T k)
  *     S = S + k e^T;   out_h = S^T q                                         S is [d_state][d_head]
@@ -104,6 +105,7 @@ struct bt_rope {
 struct bt_recurrence {
 	uint32_t state; /* index into plan->state: [n_head][d_state][d_head] floats */
 	uint32_t n_head, n_group, d_state, d_head;
+	bool neighbours;                         /* DELTA_NET: neighbouring heads share a group, as they do in MAMBA2 */
 	const struct bt_tensor *a, *dt_bias, *d; /* [n_head]; d: MAMBA2 only */
 };
 

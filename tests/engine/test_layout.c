@@ -97,6 +97,7 @@ static void broken_plans_are_refused(void **state)
 	break_each_operation("qwen35.Q8_0");
 	break_each_operation("nemotron_h_moe.Q5_K_M");
 	break_each_operation("nemotron_h_moe-latent.F32");
+	break_each_operation("qwen3next.F32");
 	break_each_operation("mamba2.F32");
 }
 

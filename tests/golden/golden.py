@@ -118,7 +118,7 @@ def judge_normal(golden, exact, answers):
     return f"max {max(worst):.2e}  median {median:.2e}  rms {rms:.2e}{ratio}", faults
 
 
-FAMILIES = ("llama", "qwen2", "qwen3", "qwen3moe", "qwen35", "qwen35moe", "nemotron_h", "nemotron_h_moe", "mamba2")
+FAMILIES = ("llama", "qwen2", "qwen3", "qwen3moe", "qwen3next", "qwen35", "qwen35moe", "nemotron_h", "nemotron_h_moe", "mamba2")
 
 
 def skip(why):

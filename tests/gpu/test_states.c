@@ -10,8 +10,8 @@
 
 #include <math.h>
 
-static const char *const models[] = {"qwen35.Q8_0", "qwen35moe.Q4_0", "nemotron_h.Q8_0", "nemotron_h_moe.Q5_K_M",
-                                     "mamba2.F32"};
+static const char *const models[] = {"qwen35.Q8_0",           "qwen35moe.Q4_0", "nemotron_h.Q8_0",
+                                     "nemotron_h_moe.Q5_K_M", "mamba2.F32",     "qwen3next.F32"};
 #define N_MODELS (sizeof models / sizeof *models)
 #define CLOSE    2e-4f /* golden.py's measure for exact logits */
 

@@ -112,6 +112,7 @@ struct recurrence {
 	bool delta;
 	uint32_t n_head, n_group, d_state, d_head;
 	uint16_t kernel;
+	bool neighbours; /* of the delta rule: they share a group */
 };
 
 struct values {
@@ -132,7 +133,7 @@ static void unit(const float *x, size_t n, double by, float *y)
 static void cpu_head(struct walk *w, const struct recurrence *c, const struct values *v, uint32_t row, uint32_t n,
                      uint32_t h, const float *in, float *out)
 {
-	uint32_t group = c->delta ? h % c->n_group : h / (c->n_head / c->n_group), ds = c->d_state;
+	uint32_t group = c->delta && !c->neighbours ? h % c->n_group : h / (c->n_head / c->n_group), ds = c->d_state;
 	uint32_t k_at = (c->delta ? v->keys : v->heads) + group * ds;
 	uint32_t q_at = (c->delta ? 0 : v->heads + v->keys) + group * ds;
 	float *k = calloc((size_t)n * ds, 4), *q = calloc((size_t)n * ds, 4), *decay = calloc(n, 4),
@@ -240,7 +241,7 @@ static void walk_one(struct walk *w, const struct seqs *s, const struct recurren
 	                              .a_stride = 32,
 	                              .d_stride = 32,
 	                              .slot_bytes = v.heads * c->d_state * 4,
-	                              .by_turns = c->delta};
+	                              .by_turns = c->delta && !c->neighbours};
 	uint32_t wide = c->d_state > 128 ? 8 : 16;
 	launch(w, c->kernel, &p, (c->d_head + wide - 1) / wide, c->n_head, s->count);
 	take(w, got, &m[8], n * 4);
@@ -259,10 +260,10 @@ void walk_recurrent(struct walk *w)
 	static const uint32_t channels[] = {70, 64, 200, 33}, taps[] = {4, 3, 1, 16, 2, 9};
 	for (uint32_t i = 0; i < 24; i++) walk_conv(w, &seqs[i % 4], channels[i / 3 % 4], taps[i % 6], i % 5 < 3);
 	static const struct recurrence sizes[] = {
-		{true, 4, 2, 128, 128, BT_GPU_K_delta_net_128}, {false, 4, 2, 128, 64, BT_GPU_K_mamba2_128},
-		{true, 6, 3, 64, 33, BT_GPU_K_delta_net_64},    {false, 2, 2, 6, 10, BT_GPU_K_mamba2_64},
-		{true, 2, 1, 200, 20, BT_GPU_K_delta_net_256},  {false, 6, 2, 256, 7, BT_GPU_K_mamba2_256},
-		{true, 3, 3, 100, 16, BT_GPU_K_delta_net_128},  {false, 2, 1, 1, 80, BT_GPU_K_mamba2_64},
+		{true, 4, 2, 128, 128, BT_GPU_K_delta_net_128},      {false, 4, 2, 128, 64, BT_GPU_K_mamba2_128},
+		{true, 6, 3, 64, 33, BT_GPU_K_delta_net_64},         {false, 2, 2, 6, 10, BT_GPU_K_mamba2_64},
+		{true, 2, 1, 200, 20, BT_GPU_K_delta_net_256},       {false, 6, 2, 256, 7, BT_GPU_K_mamba2_256},
+		{true, 4, 2, 100, 16, BT_GPU_K_delta_net_128, true}, {false, 2, 1, 1, 80, BT_GPU_K_mamba2_64},
 	};
 	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
 		for (size_t k = 0; k < sizeof seqs / sizeof *seqs; k++)

@@ -122,6 +122,8 @@ static struct bt_cpu_recurrence describe(const struct job *j, const struct bt_st
 	const struct bt_op *op = j->node->op;
 	const struct bt_recurrence *r = &op->recurrence;
 	const size_t width = bt_cpu_width(e, op->in[0]), out = (size_t)r->n_head * r->d_head, d = r->d_state;
+	const bool by_turns = op->kind == BT_OP_DELTA_NET && !r->neighbours;
+	const size_t group = by_turns ? h % r->n_group : h / (r->n_head / r->n_group);
 	const float *in = bt_cpu_value(e, op->in[0]) + seq->row0 * width;
 	float *before = state_at(e, r->state, seq->state_in), *after = state_at(e, r->state, seq->state_out);
 	struct bt_cpu_recurrence c = {
@@ -137,13 +139,13 @@ static struct bt_cpu_recurrence describe(const struct job *j, const struct bt_st
 		.out = after + h * d * r->d_head,
 	};
 	if (op->kind == BT_OP_DELTA_NET) {
-		c.k = keys(e, j->step, r, h % r->n_group) + 2 * seq->row0 * d;
+		c.k = keys(e, j->step, r, group) + 2 * seq->row0 * d;
 		c.q = c.k + d;
 		c.kq_stride = 2 * d;
 		c.v = in + 2 * r->n_group * d + h * r->d_head;
 	} else {
 		c.v = in + h * r->d_head;
-		c.k = in + out + h / (r->n_head / r->n_group) * d;
+		c.k = in + out + group * d;
 		c.q = c.k + r->n_group * d;
 		c.kq_stride = width;
 		c.skip = j->node->f32[2][h];

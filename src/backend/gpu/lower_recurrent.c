@@ -184,7 +184,7 @@ void bt_gpu_lower_recurrence(struct bt_gpu_lowering *l)
 	                              .a_stride = stride_of(r->a),
 	                              .d_stride = stride_of(r->d),
 	                              .slot_bytes = e->c.plan->state[r->state].floats * (uint32_t)sizeof(float),
-	                              .by_turns = delta};
+	                              .by_turns = delta && !r->neighbours};
 	const struct bound *b = pick(recurrences, N_RECURRENCES, r->d_state);
 	uint32_t wide = (r->d_head + b->wide - 1) / b->wide;
 	bt_gpu_emit(l, bt_gpu_cmd(b->kernel[!delta], &p, wide, r->n_head, l->shape.n_seqs), touched, delta ? 5 : 4);
