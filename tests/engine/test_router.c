@@ -15,6 +15,7 @@ struct rules {
 };
 
 static float table[TOKENS][EXPERTS], bias[EXPERTS];
+static const char *device = "CPU";
 
 /* Does a come before b: larger, or equal and of the lower number? */
 static bool before(const double *x, uint32_t a, uint32_t b)
@@ -57,7 +58,7 @@ static void expect(const struct rules *r, const float *logit, double *weight)
 		if (weight[e] >= 0) weight[e] *= (double)r->scale / (r->normalize ? chosen : 1);
 }
 
-/* The choices of all tokens on the CPU: [TOKENS][2 used]. */
+/* The choices of all tokens on the device: [TOKENS][2 used]. */
 static void route(const struct rules *r, float *out)
 {
 	struct bt_tensor embd = {.type = bt_type_get(BT_TYPE_F32), .dim = {EXPERTS, TOKENS, 1, 1}, .n_rows = TOKENS};
@@ -93,7 +94,7 @@ static void route(const struct rules *r, float *out)
 	uint32_t index;
 	struct bt_device_params dp = {.n_threads = 3};
 	struct bt_compile c = {.plan = &p, .n_tokens = TOKENS, .n_logits = 1};
-	assert_int_equal(bt_backend_find("CPU", &b, &index, &err), BATON_OK);
+	assert_int_equal(bt_backend_find(device, &b, &index, &err), BATON_OK);
 	assert_int_equal(b->open(index, &dp, &dev, &err), BATON_OK);
 	assert_int_equal(b->compile(dev, &c, &exec, &err), BATON_OK);
 	int32_t token[TOKENS], pos[TOKENS];
@@ -166,5 +167,12 @@ int main(void)
 		cmocka_unit_test(experts_are_chosen_by_the_rules),
 		cmocka_unit_test(scores_that_are_no_numbers_choose_something),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	const struct bt_backend *b;
+	uint32_t index;
+	int failed = cmocka_run_group_tests_name("CPU", tests, NULL, NULL);
+	/* The same on a GPU, where there is one: perhaps one that is software. */
+	device = "Vulkan0";
+	if (!bt_backend_find(device, &b, &index, NULL))
+		failed |= cmocka_run_group_tests_name(device, tests, NULL, NULL);
+	return failed;
 }

@@ -100,13 +100,14 @@ static enum baton_status room_for_pages(struct bt_exec *e, size_t n, struct bato
 enum baton_status bt_gpu_step_fill(struct bt_exec *e, const struct bt_step *step, struct baton_error *err)
 {
 	size_t n_pages = 0;
-	for (uint32_t s = 0; s < step->n_seqs; s++)
+	const uint32_t n_paged = e->c.plan->n_caches ? step->n_seqs : 0; /* sequences that have pages */
+	for (uint32_t s = 0; s < n_paged; s++)
 		n_pages += (step->seq[s].pos0 + step->seq[s].n + BT_KV_PAGE - 1) / BT_KV_PAGE;
 	enum baton_status status = room_for_pages(e, n_pages + 1, err);
 	if (status) return status;
 	char *host = e->step.host;
 	uint32_t *page0 = (uint32_t *)(host + e->at_page0), *pages = e->pages.host, at = 0;
-	for (uint32_t s = 0; s < step->n_seqs; s++) {
+	for (uint32_t s = 0; s < n_paged; s++) {
 		const struct bt_step_seq *q = &step->seq[s];
 		uint32_t n = (q->pos0 + q->n + BT_KV_PAGE - 1) / BT_KV_PAGE;
 		for (uint32_t i = 0; i < q->n; i++) page0[q->row0 + i] = at;
