@@ -90,26 +90,38 @@ static void lower_embed(struct bt_gpu_lowering *l)
 	bt_gpu_emit(l, bt_gpu_cmd_copy(&e->values, e->offset[v], &e->step, e->at_embed, touched.size), &touched, 1);
 }
 
+/* Does an operation leave another rounded form than v's behind? */
+static bool rounds_other(const struct bt_gpu_node *node, const struct bt_op *op, uint32_t v)
+{
+	if (op->kind == BT_OP_RMS_NORM || op->kind == BT_OP_ATTENTION || op->kind == BT_OP_GATE) return true;
+	return bt_gpu_reads_rounded(node, op) && (op->in[0] != v || op->matmul.epilogue == BT_EPI_SILU_GATE);
+}
+
 void bt_gpu_readers(const struct bt_gpu_lowering *l, uint32_t v, bool *floats, bool *rounded)
 {
 	const struct bt_plan *p = l->e->c.plan;
 	struct bt_part part = bt_plan_part(p, l->shape.part);
+	bool lost = false; /* the rounded form is overwritten: who wants it makes it again from the floats */
 	*floats = *rounded = false;
 	/* What another device reads, and what a later part rounds again. */
 	for (uint32_t i = 0; i < p->n_keeps; i++) *floats |= p->keep[i].value == v;
 	for (uint32_t i = (uint32_t)(l->op - p->op) + 1; i < p->n_ops; i++) {
 		const struct bt_op *op = &p->op[i];
-		bool later = i >= part.first + part.n;
+		lost |= i >= part.first + part.n;
 		for (uint32_t j = 0; j < BT_MAX_INS; j++) {
 			if (op->in[j] != v) continue;
 			bool as_int = j == 0 && bt_gpu_reads_rounded(&l->e->node[i], op);
-			*rounded |= as_int && !later;
-			*floats |= !as_int || later;
+			*rounded |= as_int && !lost;
+			*floats |= !as_int || lost;
 			for (uint32_t m = 0; as_int && m < op->matmul.n_mats; m++)
 				*floats |= bt_gpu_format_is_float(l->e->node[i].mat[m]->format);
 		}
-		for (uint32_t j = 0; j < BT_MAX_MATS; j++)
-			if (op->out[j] == v) return;
+		for (uint32_t j = 0; j < BT_MAX_MATS; j++) {
+			if (op->out[j] != v) continue;
+			*floats |= bt_op_adds(op);
+			return;
+		}
+		lost |= rounds_other(&l->e->node[i], op, v);
 	}
 }
 

@@ -40,6 +40,10 @@ uint32_t bt_gpu_width(const struct bt_gpu_lowering *l, uint32_t v);
 struct bt_gpu_range bt_gpu_reads(const struct bt_gpu_lowering *l, uint32_t v);
 struct bt_gpu_range bt_gpu_writes(const struct bt_gpu_lowering *l, uint32_t v);
 
+/* Who reads what the operation under way writes to value v, up to the next one that writes it: somebody its floats,
+ * somebody its rounded form? */
+void bt_gpu_readers(const struct bt_gpu_lowering *l, uint32_t v, bool *floats, bool *rounded);
+
 /* lower_matmul.c */
 void bt_gpu_lower_matmul(struct bt_gpu_lowering *l);
 void bt_gpu_lower_experts(struct bt_gpu_lowering *l);
@@ -48,8 +52,6 @@ uint64_t bt_gpu_rounded(struct bt_gpu_lowering *l, uint32_t v);
 /* Take the next buffer for v's rounded form, which the caller writes itself. */
 struct bt_gpu_range bt_gpu_take_rounded(struct bt_gpu_lowering *l, uint32_t v);
 bool bt_gpu_reads_rounded(const struct bt_gpu_node *node, const struct bt_op *op);
-/* Who reads value v between the operation under way and the next one that writes it: somebody its floats, its rounded form? */
-void bt_gpu_readers(const struct bt_gpu_lowering *l, uint32_t v, bool *floats, bool *rounded);
 /* Floats from the weights of one group of a norm to those of the next; 0: all have the same. */
 uint32_t bt_gpu_weight_stride(const struct bt_op *norm);
 /* lower_recurrent.c */
