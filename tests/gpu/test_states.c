@@ -115,6 +115,25 @@ static void sessions_do_what_they_do_on_the_cpu(void **state)
 	}
 }
 
+/* Prompts, single tokens, copies and cuts by chance. */
+static void any_history_does_what_it_does_on_the_cpu(void **state)
+{
+	(void)state;
+	static const char *const some[] = {"qwen35.Q8_0", "nemotron_h_moe.Q5_K_M", "mamba2.F32"};
+	for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+		struct pair p = open_pair(some[i]);
+		srand(11 + (unsigned)i);
+		for (unsigned round = 0; round < 30; round++) {
+			uint32_t q = (uint32_t)rand() % 3, n = baton_seq_length(p.s[0], q);
+			int what = rand() % 8;
+			if (what == 0) both_truncate(&p, q, (uint32_t)rand() % (n + 1));
+			else if (what == 1) both_copy(&p, q, (uint32_t)rand() % 3);
+			else if (n < 300) both_prompt(&p, round, q, what < 5 ? 1 : 1 + (size_t)rand() % 50);
+		}
+		close_pair(&p);
+	}
+}
+
 static void nothing_falls_to_the_cpu(void **state)
 {
 	(void)state;
@@ -175,6 +194,7 @@ int main(void)
 	}
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sessions_do_what_they_do_on_the_cpu),
+		cmocka_unit_test(any_history_does_what_it_does_on_the_cpu),
 		cmocka_unit_test(nothing_falls_to_the_cpu),
 		cmocka_unit_test(a_step_of_one_token_is_recorded_once),
 	};

@@ -25,7 +25,7 @@ struct settings {
 struct kind {
 	uint16_t kernel;
 	uint32_t grid[3], n;
-	uint64_t bytes; /* of weights, in all instances */
+	uint64_t bytes; /* of weights or states, in all instances */
 	double seconds;
 };
 #define MAX_KINDS 128
@@ -43,10 +43,16 @@ static int by_time(const void *a, const void *b)
 	return (x < y) - (x > y);
 }
 
-/* Bytes of the matrices whose quants a command's parameters begin with (a gate has two). */
+/* Bytes of the matrices whose quants a command's parameters begin with (a gate has two), or of the states that it reads and
+ * writes. */
 static uint64_t weight_bytes(const struct bt_gpu_device *dev, const struct bt_gpu_cmd *cmd)
 {
 	uint64_t bytes = 0;
+	if (cmd->kernel >= BT_GPU_K_delta_net_64 && cmd->kernel <= BT_GPU_K_mamba2_256) {
+		struct bt_gpu_recurrence p;
+		memcpy(&p, cmd->params, sizeof p);
+		return 2 * (uint64_t)p.slot_bytes * cmd->grid[2];
+	}
 	const char *name = cmd->kernel == BT_GPU_COPY ? "" : bt_gpu_kernel_table[cmd->kernel].name;
 	if (strncmp(name, "mat", 3) && strncmp(name, "gate_", 5) && strncmp(name, "tile", 4)) return 0;
 	for (uint32_t at = 0; at + 8 <= BT_GPU_MAX_PARAMS; at += 8) {
