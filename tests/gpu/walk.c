@@ -6,8 +6,8 @@
  *                       that exchange nothing between lanes
  *   gpu_walk planted    faulty kernels, which the emulator must find
  *
- * Products with rounded activations follow the CPU's order of summation, so they are compared bit for bit; where a
- * target's exp or the order differ, the tolerance belongs to the operation: see the table `tolerance` in walk.h.
+ * Products with rounded activations whose rows are one team's follow the CPU's order of summation, so they are compared bit
+ * for bit; where a target's exp or the order differ, the tolerance belongs to the operation: see the table `tolerance` in walk.h.
  */
 #include "walk.h"
 
@@ -28,14 +28,15 @@ static const uint16_t matvec[BT_GPU_FORMATS][3] = {
 	[BT_GPU_F_bf16] = {BT_GPU_K_matvec_bf16_1, BT_GPU_K_matvec_bf16_4, BT_GPU_K_matvec_bf16_4},
 };
 
-static void walk_product(struct walk *w, const struct bt_type *type, bool exact, uint64_t k, uint64_t rows, uint32_t n)
+static void walk_product(struct walk *w, const struct bt_type *type, bool exact, uint64_t k, uint64_t rows, uint32_t n,
+                         uint32_t split)
 {
 	struct bt_tensor t = matrix_of(w, type, k, rows);
 	float *x = rows_of(w, n * k), *want = calloc(n * rows, 4), *got = calloc(n * rows, 4);
 	struct bt_cpu_acts a = acts_of(w, x, n, k);
 	const struct bt_gpu_matrix *m = NULL;
-	snprintf(w->what, sizeof w->what, "%s%s %llu x %llu, %u tokens", type->name, exact ? " exact" : "",
-	         (unsigned long long)rows, (unsigned long long)k, n);
+	snprintf(w->what, sizeof w->what, "%s%s %llu x %llu, %u tokens, split by %u", type->name, exact ? " exact" : "",
+	         (unsigned long long)rows, (unsigned long long)k, n, split);
 	if (bt_gpu_weights_get((struct bt_gpu_device *)w->device, &t, exact, &m, &w->err)) {
 		fail(w, w->err.text);
 		return;
@@ -45,6 +46,7 @@ static void walk_product(struct walk *w, const struct bt_type *type, bool exact,
 	struct bt_dev_mem dx = floats ? put(w, x, n * k * 4) : put(w, blocks, n * k / 32 * 48),
 			  dy = put(w, NULL, n * rows * 4);
 	uint32_t c = n > 4 && !floats ? 2 : n > 1, columns = c == 2 ? 8 : c ? 4 : 1, tall = c == 2 || floats ? 16 : 32;
+	tall /= split;
 	uint32_t gx = (uint32_t)(rows + tall - 1) / tall, gy = (n + columns - 1) / columns;
 	if (floats) {
 		struct bt_gpu_matvec_float p = {.w = m->plane[0],
@@ -61,12 +63,13 @@ static void walk_product(struct walk *w, const struct bt_type *type, bool exact,
 		                          .y = at(&dy),
 		                          .n_rows = (uint32_t)rows,
 		                          .n_blocks = m->n_blocks,
-		                          .n_tokens = n};
+		                          .n_tokens = n,
+		                          .split = split};
 		launch(w, matvec[m->format][c], &p, gx, gy, 1);
 	}
 	take(w, got, &dy, n * rows * 4);
 	cpu_product(w, &t, &a, floats, want);
-	judge(w, floats ? OP_FLOAT_PRODUCT : OP_PRODUCT, got, want, n * rows);
+	judge(w, floats ? OP_FLOAT_PRODUCT : split > 1 ? OP_SPLIT_PRODUCT : OP_PRODUCT, got, want, n * rows);
 	bt_gpu_device_free(w->device, &dx);
 	/* The tensor goes away, and with it what the device knows of it. */
 	((struct bt_gpu_matrix *)m)->tensor = NULL;
@@ -78,16 +81,86 @@ static void walk_product(struct walk *w, const struct bt_type *type, bool exact,
 	free(got);
 }
 
+static const uint16_t gate[BT_GPU_FORMATS][2] = {
+#define FORMAT(name, ...) [BT_GPU_F_##name] = {BT_GPU_K_gate_##name##_1, BT_GPU_K_gate_##name##_4},
+#include "backend/gpu/kernels/formats.inc"
+#undef FORMAT
+};
+
+/* Both matrices and the gate, as floats and rounded. */
+static void walk_gate(struct walk *w, const struct bt_type *type, uint64_t k, uint64_t rows, uint32_t n, uint32_t split)
+{
+	struct bt_tensor t[2] = {matrix_of(w, type, k, rows), matrix_of(w, type, k, rows)};
+	float *x = rows_of(w, n * k), *want = calloc(n * rows, 4), *up = calloc(n * rows, 4),
+	      *got = calloc(n * rows, 4);
+	/* Inputs such that the gate is in its middle: far out it is an exponential of rounding errors. */
+	struct bt_cpu_acts a = acts_of(w, x, n, k);
+	cpu_product(w, &t[0], &a, false, want);
+	float most = 0;
+	for (size_t i = 0; i < n * rows; i++) most = fmaxf(most, fabsf(want[i]));
+	for (size_t i = 0; i < n * k; i++) x[i] *= 4 / most;
+	free_acts(&a);
+	a = acts_of(w, x, n, k);
+	const struct bt_gpu_matrix *m[2] = {NULL, NULL};
+	snprintf(w->what, sizeof w->what, "gate %s %llu x %llu, %u tokens, split by %u", type->name,
+	         (unsigned long long)rows, (unsigned long long)k, n, split);
+	for (int i = 0; i < 2; i++)
+		if (bt_gpu_weights_get((struct bt_gpu_device *)w->device, &t[i], false, &m[i], &w->err)) {
+			fail(w, w->err.text);
+			return;
+		}
+	uint32_t *blocks = blocks_of(&a), *yq = calloc(n * rows / 32 + 1, 48);
+	struct bt_dev_mem dx = put(w, blocks, n * k / 32 * 48), dy = put(w, NULL, n * rows * 4),
+			  dq = put(w, NULL, (n * rows / 32 + 1) * 48);
+	struct bt_gpu_gate p = {.gate = {m[0]->plane[0], m[0]->plane[1], m[0]->plane[2], m[0]->plane[3]},
+	                        .up = {m[1]->plane[0], m[1]->plane[1], m[1]->plane[2], m[1]->plane[3]},
+	                        .xq = at(&dx),
+	                        .y = at(&dy),
+	                        .yq = rows % 32 ? 0 : at(&dq),
+	                        .n_rows = (uint32_t)rows,
+	                        .n_blocks = m[0]->n_blocks,
+	                        .n_tokens = n,
+	                        .split = split};
+	launch(w, gate[m[0]->format][n > 1], &p, (uint32_t)(rows + 31) / 32, n > 1 ? (n + 3) / 4 : 1, 1);
+	take(w, got, &dy, n * rows * 4);
+	take(w, yq, &dq, (n * rows / 32 + 1) * 48);
+	cpu_product(w, &t[0], &a, false, want);
+	cpu_product(w, &t[1], &a, false, up);
+	for (size_t i = 0; i < n * rows; i++) want[i] = want[i] / (1 + expf(-want[i])) * up[i];
+	judge(w, OP_GATE, got, want, n * rows);
+	if (rows % 32 == 0) {
+		struct bt_cpu_acts y = acts_of(w, got, n, rows);
+		uint32_t *same = blocks_of(&y);
+		judge_blocks(w, yq, same, n * (uint32_t)rows / 32);
+		free(same);
+		free_acts(&y);
+	}
+	bt_gpu_device_free(w->device, &dx);
+	for (int i = 0; i < 2; i++) {
+		((struct bt_gpu_matrix *)m[i])->tensor = NULL;
+		free((void *)t[i].data);
+	}
+	free_acts(&a);
+	free(blocks), free(yq), free(x), free(want), free(up), free(got);
+}
+
 static void walk_products(struct walk *w)
 {
 	for (uint32_t id = 0; id < BT_TYPE_COUNT; id++) {
 		const struct bt_type *type = bt_type_get(id);
 		if (!type) continue;
-		walk_product(w, type, false, 256, 33, 1);
-		walk_product(w, type, false, 512, 35, 3);
-		walk_product(w, type, false, 1024, 17, 9);
-		walk_product(w, type, true, 256, 5, 2);
-		if (type->block == 32) walk_product(w, type, false, 96, 7, 5);
+		walk_product(w, type, false, 256, 33, 1, 1);
+		walk_product(w, type, false, 1280, 35, 1, 4);
+		walk_product(w, type, false, 512, 35, 3, 1);
+		walk_product(w, type, false, 768, 18, 2, 2);
+		walk_product(w, type, false, 1024, 17, 9, 1);
+		walk_product(w, type, false, 1792, 3, 5, 16);
+		walk_product(w, type, true, 256, 5, 2, 1);
+		if (bt_gpu_format_is_float(bt_gpu_format_of(type, false))) continue;
+		walk_gate(w, type, 256, 33, 1, 1);
+		walk_gate(w, type, 1280, 64, 1, 4);
+		walk_gate(w, type, 768, 32, 5, 2);
+		if (type->block == 32) walk_product(w, type, false, 96, 7, 5, 1);
 	}
 }
 

@@ -18,6 +18,7 @@ enum op {
 	OP_NORM,
 	OP_ROUND,
 	OP_PRODUCT,
+	OP_SPLIT_PRODUCT,
 	OP_FLOAT_PRODUCT,
 	OP_GATE,
 	OP_ATTENTION,
@@ -34,6 +35,7 @@ static const double tolerance[OPS] = {
 	[OP_NORM] = 1e-6,          /* another order in one sum */
 	[OP_ROUND] = 0,            /* the same arithmetic */
 	[OP_PRODUCT] = 4e-7,       /* the same order; Vulkan's fma may round twice */
+	[OP_SPLIT_PRODUCT] = 1e-6, /* teams share a row: another order */
 	[OP_FLOAT_PRODUCT] = 2e-6, /* another order */
 	[OP_GATE] = 2e-6,          /* the target's own exp */
 	[OP_ATTENTION] = 4e-6,     /* the target's own exp, another order */

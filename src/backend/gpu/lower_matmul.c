@@ -3,8 +3,8 @@
 
 /* Kernels by format, and by how many tokens one reading of the matrix serves. */
 static const struct columns {
-	uint8_t columns, rows; /* tokens; rows of the matrix that a workgroup takes */
-} by_columns[] = {{1, 32}, {4, 32}, {8, 16}};
+	uint8_t columns, rows; /* tokens; rows of the matrix that teams which share rows take */
+} by_columns[] = {{1, 2}, {4, 2}, {8, 1}};
 static const uint16_t matvec[BT_GPU_FORMATS][3] = {
 #define FORMAT(name, ...) \
 	[BT_GPU_F_##name] = {BT_GPU_K_matvec_##name##_1, BT_GPU_K_matvec_##name##_4, BT_GPU_K_matvec_##name##_8},
@@ -28,7 +28,18 @@ static const uint16_t gate[BT_GPU_FORMATS][3] = {
 #include "backend/gpu/kernels/formats.inc"
 #undef FORMAT
 };
-#define FLOAT_ROWS 16u /* rows of a matrix of floats, or of a gate's two, that a workgroup takes */
+#define FLOAT_ROWS   16u /* rows of a matrix of floats that a workgroup takes */
+#define GATE_ROWS    32u /* of a gate's two */
+#define MATVEC_TEAMS 16u /* teams of a workgroup of matvec.k */
+
+/* Teams that share a row, so that some hundred thousand threads read whatever the matrix's shape; each still has a block for
+ * every lane. By the shape alone: a row has the same bits beside any number of others and on any device. */
+static uint32_t split_of(uint32_t n_rows, uint32_t n_blocks, uint32_t most)
+{
+	uint32_t split = 1;
+	while (split < most && (uint64_t)n_rows * split * 4 < 131072 && split * 16 <= n_blocks) split *= 2;
+	return split;
+}
 
 bool bt_gpu_reads_rounded(const struct bt_gpu_node *node, const struct bt_op *op)
 {
@@ -119,20 +130,19 @@ static void emit_product(struct bt_gpu_lowering *l, const struct product *f)
 	                          .n_blocks = m->n_blocks,
 	                          .n_tokens = f->n_tokens,
 	                          .n_used = f->n_used,
-	                          .flags = f->flags};
+	                          .flags = f->flags,
+	                          .split = split_of(m->n_rows, m->n_blocks, MATVEC_TEAMS)};
 	struct bt_gpu_range touched[] = {{p.xq, rounded_bytes(l, f->x), false}, f->dst, {0}};
 	uint32_t n = 2;
 	if (f->choice != BT_NO_VALUE) {
 		p.choice = bt_gpu_value(l, f->choice);
 		touched[n++] = bt_gpu_reads(l, f->choice);
-		bt_gpu_emit(l,
-		            bt_gpu_cmd(matvec_experts[m->format], &p, (m->n_rows + 31) / 32, f->n_tokens * f->n_used,
-		                       1),
-		            touched, n);
+		uint32_t rows = MATVEC_TEAMS / p.split * by_columns[0].rows, tall = (m->n_rows + rows - 1) / rows;
+		bt_gpu_emit(l, bt_gpu_cmd(matvec_experts[m->format], &p, tall, f->n_tokens * f->n_used, 1), touched, n);
 		return;
 	}
 	uint32_t c = f->n_tokens > 4 ? 2 : f->n_tokens > 1;
-	uint32_t tall = (m->n_rows + by_columns[c].rows - 1u) / by_columns[c].rows;
+	uint32_t rows = MATVEC_TEAMS / p.split * by_columns[c].rows, tall = (m->n_rows + rows - 1) / rows;
 	uint32_t wide = (f->n_tokens + by_columns[c].columns - 1u) / by_columns[c].columns;
 	bt_gpu_emit(l, bt_gpu_cmd(matvec[m->format][c], &p, tall, wide, 1), touched, n);
 }
@@ -144,23 +154,33 @@ static bool emit_gate(struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_u
 	bool experts = choice != BT_NO_VALUE;
 	if (a->format != b->format || bt_gpu_format_is_float(a->format)) return false;
 	if (experts && bt_gpu_rows(l, l->op->in[0]) != n_tokens) return false;
+	bool floats, rounded;
+	bt_gpu_readers(l, l->op->out[0], &floats, &rounded);
+	if (a->n_rows % 32) rounded = false;
 	struct bt_gpu_gate p = {.gate = planes(a),
 	                        .up = planes(b),
 	                        .xq = bt_gpu_rounded(l, l->op->in[0]),
-	                        .y = bt_gpu_value(l, l->op->out[0]),
 	                        .gate_bias = experts ? bt_gpu_value(l, choice) : l->node->small[0],
 	                        .up_bias = experts ? 0 : l->node->small[1],
 	                        .n_rows = a->n_rows,
 	                        .n_blocks = a->n_blocks,
 	                        .n_tokens = n_tokens,
-	                        .n_used = n_used};
-	struct bt_gpu_range touched[] = {{p.xq, rounded_bytes(l, l->op->in[0]), false},
-	                                 bt_gpu_writes(l, l->op->out[0]),
-	                                 {0}};
-	if (experts) touched[2] = bt_gpu_reads(l, choice);
-	uint32_t tall = (a->n_rows + FLOAT_ROWS - 1) / FLOAT_ROWS, many = n_tokens > 1;
+	                        .n_used = n_used,
+	                        .split = split_of(a->n_rows, a->n_blocks, 4)};
+	struct bt_gpu_range touched[4] = {{p.xq, rounded_bytes(l, l->op->in[0]), false}};
+	uint32_t n = 1;
+	if (experts) touched[n++] = bt_gpu_reads(l, choice);
+	if (floats || !rounded) {
+		touched[n] = bt_gpu_writes(l, l->op->out[0]);
+		p.y = touched[n++].address;
+	}
+	if (rounded) {
+		touched[n] = bt_gpu_take_rounded(l, l->op->out[0]);
+		p.yq = touched[n++].address;
+	}
+	uint32_t tall = (a->n_rows + GATE_ROWS - 1) / GATE_ROWS, many = n_tokens > 1;
 	uint32_t wide = experts ? n_tokens * n_used : many ? (n_tokens + 3) / 4 : n_tokens;
-	bt_gpu_emit(l, bt_gpu_cmd(gate[a->format][experts ? 2 : many], &p, tall, wide, 1), touched, experts ? 3 : 2);
+	bt_gpu_emit(l, bt_gpu_cmd(gate[a->format][experts ? 2 : many], &p, tall, wide, 1), touched, n);
 	return true;
 }
 

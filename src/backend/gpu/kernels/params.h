@@ -53,16 +53,19 @@ struct bt_gpu_matvec {
 	PTR(in_f32) bias;   /* [n_rows] or null */
 	PTR(in_u32) choice; /* experts: [n_tokens][2][n_used] from the router */
 	uint n_rows, n_blocks, n_tokens, n_used, flags;
+	uint split; /* teams that share a row: 1, 2, 4, 8 or 16 */
 };
 
-/* y = silu(gate x) * (up x) */
+/* y = silu(gate x) * (up x), and the same rounded to 8 bits, each where its pointer is set. */
 struct bt_gpu_gate {
 	STRUCT(bt_gpu_mat) gate;
 	STRUCT(bt_gpu_mat) up;
 	PTR(in_uvec4) xq;
 	PTR(io_f32) y;
+	PTR(io_u32) yq;                 /* [n_tokens * n_used][n_rows / 32] blocks; n_rows is a multiple of 32 then */
 	PTR(in_f32) gate_bias, up_bias; /* or null; experts: gate_bias is the router's choice, see bt_gpu_matvec */
 	uint n_rows, n_blocks, n_tokens, n_used;
+	uint split; /* teams that share a row: 1, 2 or 4 */
 };
 
 /* The same for matrices of floats; rows are padded with zeros to whole blocks of 32. */

@@ -1,0 +1,168 @@
+/* products.c: matrix-vector kernels against each other: every variant of kernels.inc, every split of a row, at the shapes of
+ * a model of 7 billion weights.
+ *
+ *   gpu_products [SHAPE]     on the first Vulkan device
+ *
+ * Each line is one shape and kernel: microseconds and GB/s for every number of teams that share a row. Copies of the matrix
+ * take turns so that it comes from memory; a barrier stands between two products, as in a step. The matrices hold whatever
+ * zeroed memory means: reading takes as long. For a person who tunes kernels.
+ */
+#include "backend/gpu/device.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+extern const struct bt_gpu_driver bt_vk_driver;
+
+static const struct shape {
+	const char *name;
+	enum bt_gpu_format format;
+	uint32_t rows, k;
+	bool gate;
+} shapes[] = {
+	{"o q4_K", BT_GPU_F_i4_super_min, 3584, 3584, false},
+	{"kv q4_K", BT_GPU_F_i4_super_min, 512, 3584, false},
+	{"kv q6_K", BT_GPU_F_i6_super_16, 512, 3584, false},
+	{"down q4_K", BT_GPU_F_i4_super_min, 3584, 18944, false},
+	{"down q6_K", BT_GPU_F_i6_super_16, 3584, 18944, false},
+	{"logits q6_K", BT_GPU_F_i6_super_16, 152064, 3584, false},
+	{"gate q4_K", BT_GPU_F_i4_super_min, 18944, 3584, true},
+	{"expert q4_K", BT_GPU_F_i4_super_min, 768, 2048, true},
+};
+
+static const struct variant {
+	const char *name;
+	enum bt_gpu_format format;
+	uint16_t kernel;
+	uint32_t rows; /* that teams which share rows take; 0: a gate */
+} variants[] = {
+#define VARIANTS(f)                                                                 \
+	{"2 rows, 2 blocks", BT_GPU_F_##f, BT_GPU_K_matvec_##f##_1, 2},             \
+		{"1 row, 2 blocks", BT_GPU_F_##f, BT_GPU_K_matvec_##f##_1r1b2, 1},  \
+		{"1 row, 4 blocks", BT_GPU_F_##f, BT_GPU_K_matvec_##f##_1r1b4, 1},  \
+		{"2 rows, 4 blocks", BT_GPU_F_##f, BT_GPU_K_matvec_##f##_1r2b4, 2}, \
+		{"4 rows, 1 block", BT_GPU_F_##f, BT_GPU_K_matvec_##f##_1r4b1, 4},  \
+		{"gate, 2 blocks", BT_GPU_F_##f, BT_GPU_K_gate_##f##_1, 0},         \
+		{"gate, 1 block", BT_GPU_F_##f, BT_GPU_K_gate_##f##_1b1, 0},        \
+		{"gate, 4 blocks", BT_GPU_F_##f, BT_GPU_K_gate_##f##_1b4, 0},
+	VARIANTS(i4_super_min) VARIANTS(i6_super_16)
+#undef VARIANTS
+};
+
+struct bench {
+	struct bt_gpu *gpu;
+	struct bt_gpu_mem weights, x, y;
+	struct baton_error err;
+};
+
+static double now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static struct bt_gpu_mat planes_at(const struct shape *s, uint64_t base)
+{
+	uint64_t offset[BT_GPU_PLANES];
+	struct bt_gpu_row_bytes row = bt_gpu_row_bytes(s->format, s->k);
+	bt_gpu_plane_offsets(s->format, s->k, s->rows, offset);
+	return (struct bt_gpu_mat){base + offset[0], row.plane[1] ? base + offset[1] : 0, base + offset[2],
+	                           row.plane[3] ? base + offset[3] : 0};
+}
+
+static struct bt_gpu_cmd command(const struct bench *b, const struct shape *s, const struct variant *v, uint32_t split,
+                                 uint64_t base, uint64_t bytes)
+{
+	struct bt_gpu_matvec m = {.w = planes_at(s, base),
+	                          .xq = b->x.address,
+	                          .y = b->y.address,
+	                          .n_rows = s->rows,
+	                          .n_blocks = s->k / 32,
+	                          .n_tokens = 1,
+	                          .n_used = 1,
+	                          .split = split};
+	struct bt_gpu_gate g = {.gate = m.w,
+	                        .up = planes_at(s, base + bytes),
+	                        .xq = m.xq,
+	                        .yq = m.y,
+	                        .n_rows = s->rows,
+	                        .n_blocks = m.n_blocks,
+	                        .n_tokens = 1,
+	                        .n_used = 1,
+	                        .split = split};
+	uint32_t tall = s->gate ? 32 : 16 / split * v->rows;
+	return bt_gpu_cmd(v->kernel, s->gate ? (void *)&g : (void *)&m, (s->rows + tall - 1) / tall, 1, 1);
+}
+
+/* Seconds of one product; the least of some runs of 48. */
+static enum baton_status time_one(struct bench *b, const struct shape *s, const struct variant *v, uint32_t split,
+                                  double *seconds)
+{
+	enum { N = 48 };
+	struct bt_gpu_cmd cmd[N];
+	uint64_t offset[BT_GPU_PLANES], bytes = bt_gpu_plane_offsets(s->format, s->k, s->rows, offset);
+	uint64_t each = s->gate ? 2 * bytes : bytes, copies = b->weights.size / each;
+	bool wanted[BT_GPU_KERNELS] = {false};
+	wanted[v->kernel] = true;
+	for (uint32_t i = 0; i < N; i++) {
+		cmd[i] = command(b, s, v, split, b->weights.address + i % copies * each, bytes);
+		cmd[i].barrier = true;
+	}
+	struct bt_gpu_recording *rec = NULL;
+	enum baton_status status = b->gpu->driver->prepare(b->gpu, wanted, &b->err);
+	if (!status) status = b->gpu->driver->record(b->gpu, cmd, N, &rec, &b->err);
+	*seconds = 1e30;
+	for (int i = 0; i < 8 && !status; i++) {
+		double begin = now();
+		status = b->gpu->driver->start(b->gpu, rec, &b->err);
+		if (!status) status = b->gpu->driver->wait(b->gpu, &b->err);
+		double took = (now() - begin) / N;
+		if (i && took < *seconds) *seconds = took;
+	}
+	b->gpu->driver->discard(b->gpu, rec);
+	return status;
+}
+
+static enum baton_status compare(struct bench *b, const struct shape *s)
+{
+	enum baton_status status = BATON_OK;
+	uint64_t offset[BT_GPU_PLANES], bytes = bt_gpu_plane_offsets(s->format, s->k, s->rows, offset);
+	if (s->gate) bytes *= 2;
+	printf("%s: %u x %u, %.1f MB\n", s->name, s->rows, s->k, (double)bytes * 1e-6);
+	for (size_t i = 0; i < sizeof variants / sizeof *variants && !status; i++) {
+		const struct variant *v = &variants[i];
+		if (v->format != s->format || s->gate != !v->rows) continue;
+		printf("  %-18s", v->name);
+		for (uint32_t split = 1; split <= (s->gate ? 4 : 16) && !status; split *= 2) {
+			double seconds;
+			status = time_one(b, s, v, split, &seconds);
+			printf("  %7.2f us %5.0f", seconds * 1e6, (double)bytes / seconds * 1e-9);
+		}
+		printf(" GB/s\n");
+	}
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct bench b = {0};
+	struct bt_device_params params = {0};
+	enum baton_status status = bt_vk_driver.open(0, &params, &b.gpu, &b.err);
+	uint64_t size = (uint64_t)1 << 30;
+	if (!status) status = bt_vk_driver.alloc(b.gpu, BT_MEM_WEIGHTS, BT_GPU_LOCAL, size, &b.weights, &b.err);
+	if (!status) status = bt_vk_driver.alloc(b.gpu, BT_MEM_SCRATCH, BT_GPU_LOCAL, 1 << 20, &b.x, &b.err);
+	if (!status) status = bt_vk_driver.alloc(b.gpu, BT_MEM_SCRATCH, BT_GPU_LOCAL, 1 << 20, &b.y, &b.err);
+	printf("microseconds and GB/s with 1, 2, 4, 8, 16 teams to a row\n");
+	for (size_t i = 0; i < sizeof shapes / sizeof *shapes && !status; i++)
+		if (argc < 2 || !strcmp(argv[1], shapes[i].name)) status = compare(&b, &shapes[i]);
+	if (b.gpu) {
+		struct bt_gpu_mem *mem[] = {&b.weights, &b.x, &b.y};
+		for (int i = 0; i < 3; i++) bt_vk_driver.free(b.gpu, mem[i]);
+		bt_vk_driver.close(b.gpu);
+	}
+	if (status) fprintf(stderr, "gpu_products: %s\n", b.err.text);
+	return status != BATON_OK;
+}
