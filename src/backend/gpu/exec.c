@@ -79,23 +79,16 @@ static size_t rounded_bytes(const struct bt_exec *e)
 	return most;
 }
 
-/* Rows of partial results of attention: every split of one token in the longest context, and at least some hundreds. */
+/* The most that a row and split of attention leaves behind. */
 static void plan_parts(struct bt_exec *e)
 {
 	const struct bt_plan *p = e->c.plan;
-	uint64_t positions = 0;
 	for (uint32_t i = 0; i < p->n_ops; i++) {
 		const struct bt_op *op = &p->op[i];
 		if (op->kind != BT_OP_ATTENTION) continue;
-		const struct bt_cache_shape *s = &p->cache[op->attention.cache];
-		uint64_t floats = (uint64_t)op->attention.n_head * (s->d_v + 2);
+		uint64_t floats = (uint64_t)op->attention.n_head * (p->cache[op->attention.cache].d_v + 2);
 		if (e->part_floats < floats) e->part_floats = floats;
-		uint64_t row = (uint64_t)s->n_head_kv * bt_type_row_bytes(e->c.type_k, s->d_k);
-		if (positions < e->c.k[op->attention.cache].size / row)
-			positions = e->c.k[op->attention.cache].size / row;
 	}
-	uint64_t splits = (positions + BT_GPU_SPLIT - 1) / BT_GPU_SPLIT + 1;
-	for (e->part_rows = 256; e->part_rows < splits;) e->part_rows *= 2;
 }
 
 static enum baton_status take(struct bt_exec *e, enum bt_gpu_place where, size_t size, struct bt_gpu_mem *out,
@@ -113,7 +106,7 @@ static enum baton_status make_scratch(struct bt_exec *e, struct baton_error *err
 	plan_parts(e);
 	if (!status) status = take(e, BT_GPU_LOCAL, values + 64, &e->values, err);
 	for (int i = 0; i < 2 && !status; i++) status = take(e, BT_GPU_LOCAL, rounded_bytes(e), &e->xq[i], err);
-	if (!status) status = take(e, BT_GPU_LOCAL, e->part_floats * e->part_rows * 4 + 64, &e->part, err);
+	if (!status) status = take(e, BT_GPU_LOCAL, e->part_floats * BT_GPU_SPLIT_ROWS * 4 + 64, &e->part, err);
 	if (!status) status = take(e, BT_GPU_LOCAL, logits, &e->logits_local, err);
 	if (!status) status = take(e, BT_GPU_READ, logits, &e->logits, err);
 	if (!status) status = bt_gpu_step_open(e, err);
@@ -165,18 +158,22 @@ enum baton_status bt_gpu_compile(struct bt_device *dev, const struct bt_compile 
 	return status;
 }
 
-/* Few tokens leave a GPU idle when one workgroup walks a whole context: give every split one of its own. Doubling steps
- * keep the recordings few. */
+/* Few tokens leave a GPU idle when one workgroup walks a whole context: give every split of it one of its own. Splits of
+ * a page as long as they are not too many, so that a short context fills the card as well; their number grows by doubling,
+ * which keeps the recordings few. */
 static struct bt_gpu_shape shape_of(const struct bt_exec *e, const struct bt_step *step)
 {
 	struct bt_gpu_shape shape = {.part = step->part, .n_tokens = step->n_tokens, .n_logits = step->n_logits};
 	if (e->c.plan->n_states) shape.n_seqs = step->n_seqs;
-	uint32_t last = 0, splits = 1;
+	uint32_t last = 0, splits = 1, most = BT_GPU_SPLIT_ROWS / 4;
 	for (uint32_t t = 0; t < step->n_tokens; t++)
 		if (last < (uint32_t)step->pos[t]) last = (uint32_t)step->pos[t];
-	while (splits * BT_GPU_SPLIT <= last) splits *= 2;
-	if (splits > 1 && step->n_tokens <= 32 && (uint64_t)step->n_tokens * splits <= e->part_rows)
-		shape.n_splits = splits;
+	while (most > 1 && most * step->n_tokens > BT_GPU_SPLIT_ROWS) most /= 2;
+	while (splits < most && splits * BT_GPU_SPLIT_KEYS <= last) splits *= 2;
+	/* Two pages are read in the time that joining two splits takes. */
+	if (splits <= 2) return shape;
+	shape.n_splits = splits;
+	for (shape.split_keys = BT_GPU_SPLIT_KEYS; (uint64_t)shape.split_keys * splits <= last;) shape.split_keys *= 2;
 	return shape;
 }
 

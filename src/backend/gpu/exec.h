@@ -9,7 +9,9 @@
 
 #include "backend/gpu/device.h"
 
-#define BT_GPU_SPLIT 256u /* keys in a split of attention: SPLIT of kernels/kv.k */
+/* Attention in splits: rows times splits of a step, and keys in the shortest split, a page of the cache. */
+#define BT_GPU_SPLIT_ROWS 512u
+#define BT_GPU_SPLIT_KEYS BT_KV_PAGE
 
 /* Matrices and small weights of an operation. */
 struct bt_gpu_node {
@@ -23,7 +25,8 @@ struct bt_gpu_shape {
 	uint32_t part; /* of the plan */
 	uint32_t n_tokens, n_logits;
 	uint32_t n_seqs;   /* where the plan carries states; else 0 */
-	uint32_t n_splits; /* attention in so many splits, workgroups of their own; 0: one workgroup walks all */
+	uint32_t n_splits;   /* attention in so many splits, workgroups of their own; 0: one workgroup walks all */
+	uint32_t split_keys; /* keys in a split */
 };
 
 struct bt_gpu_recorded {
@@ -46,7 +49,6 @@ struct bt_exec {
 	struct bt_gpu_mem xq[2];      /* rounded activations, used by turns */
 	struct bt_gpu_mem part;       /* partial results of attention */
 	uint64_t part_floats;         /* that one row and split of the widest layer takes */
-	uint32_t part_rows;           /* rows times splits that fit */
 	struct bt_gpu_mem logits_local, logits;
 
 	/* The step block, written by the CPU: offsets into step.host. */

@@ -1,33 +1,39 @@
 /* lower_attn.c: positions, the KV cache and attention. */
 #include "backend/gpu/lower.h"
 
-enum cache_format { CACHE_F16, CACHE_Q8_0, CACHE_F32, CACHE_FORMATS };
-
-/* Attention kernels by width of heads: how many query heads share one reading, and the kernel for one. */
-static const struct width {
-	uint32_t d, heads;
-	uint16_t one[CACHE_FORMATS], several[CACHE_FORMATS];
-} widths[] = {
-	{64,
-         4,
-         {BT_GPU_K_attention_f16_64_1, BT_GPU_K_attention_q8_0_64_1, BT_GPU_K_attention_f32_64_1},
-         {BT_GPU_K_attention_f16_64_4, BT_GPU_K_attention_q8_0_64_4, BT_GPU_K_attention_f32_64_4}},
-	{128,
-         4,
-         {BT_GPU_K_attention_f16_128_1, BT_GPU_K_attention_q8_0_128_1, BT_GPU_K_attention_f32_128_1},
-         {BT_GPU_K_attention_f16_128_4, BT_GPU_K_attention_q8_0_128_4, BT_GPU_K_attention_f32_128_4}},
-	{256,
-         2,
-         {BT_GPU_K_attention_f16_256_1, BT_GPU_K_attention_q8_0_256_1, BT_GPU_K_attention_f32_256_1},
-         {BT_GPU_K_attention_f16_256_2, BT_GPU_K_attention_q8_0_256_2, BT_GPU_K_attention_f32_256_2}},
+/* Kernels by the formats of keys and values: by width of heads, then by the query heads that share one reading. */
+static const uint32_t widths[] = {64, 128, 256}, shared_heads[] = {1, 4, 8};
+static const struct cache_kernels {
+	enum bt_type_id keys, values;
+	uint16_t attention[3][3];
+} cache_kernels[] = {
+#define KIND_0 BT_TYPE_F16
+#define KIND_1 BT_TYPE_Q8_0
+#define KIND_2 BT_TYPE_F32
+#define WIDTH(name, d)                                                                    \
+	{                                                                                 \
+		BT_GPU_K_attention_##name##_##d##_1, BT_GPU_K_attention_##name##_##d##_4, \
+			BT_GPU_K_attention_##name##_##d##_8                               \
+	}
+#define CACHE(name, k, v) {KIND_##k, KIND_##v, {WIDTH(name, 64), WIDTH(name, 128), WIDTH(name, 256)}},
+#include "backend/gpu/kernels/caches.inc"
+#undef CACHE
+#undef WIDTH
 };
-#define N_WIDTHS (sizeof widths / sizeof *widths)
+#define N_CACHE_KERNELS (sizeof cache_kernels / sizeof *cache_kernels)
 
-static const uint16_t kv_store[CACHE_FORMATS] = {BT_GPU_K_kv_store_f16, BT_GPU_K_kv_store_q8_0, BT_GPU_K_kv_store_f32};
-
-static enum cache_format cache_format(const struct bt_type *t)
+static const struct cache_kernels *kernels_of(const struct bt_compile *c)
 {
-	return t->id == BT_TYPE_F16 ? CACHE_F16 : t->id == BT_TYPE_Q8_0 ? CACHE_Q8_0 : CACHE_F32;
+	for (size_t i = 0; i < N_CACHE_KERNELS; i++)
+		if (c->type_k->id == cache_kernels[i].keys && c->type_v->id == cache_kernels[i].values)
+			return &cache_kernels[i];
+	return NULL;
+}
+
+static uint16_t kv_store_kernel(const struct bt_type *t)
+{
+	if (t->id == BT_TYPE_F16) return BT_GPU_K_kv_store_f16;
+	return t->id == BT_TYPE_Q8_0 ? BT_GPU_K_kv_store_q8_0 : BT_GPU_K_kv_store_f32;
 }
 
 static const struct bt_cache_shape *cache_of(const struct bt_plan *plan, const struct bt_op *op)
@@ -45,11 +51,9 @@ const char *bt_gpu_check_attention(const struct bt_plan *plan, const struct bt_o
 const char *bt_gpu_check_cache(const struct bt_compile *c, const struct bt_op *op)
 {
 	const struct bt_cache_shape *s = cache_of(c->plan, op);
-	bool q8 = c->type_k->id == BT_TYPE_Q8_0 || c->type_v->id == BT_TYPE_Q8_0;
-	if (q8 && (s->d_k | s->d_v) % 64)
+	if ((c->type_k->id == BT_TYPE_Q8_0 && s->d_k % 64) || (c->type_v->id == BT_TYPE_Q8_0 && s->d_v % 64))
 		return "a q8_0 cache wants heads of a multiple of 64 values (-ctk f16 -ctv f16 takes any)";
-	if (c->type_k != c->type_v) return "keys and values in different formats (-ctk and -ctv must be the same)";
-	return NULL;
+	return kernels_of(c) ? NULL : "no kernel for these formats of keys and values together (-ctk and -ctv)";
 }
 
 static struct bt_gpu_range cache_range(const struct bt_dev_mem *mem, bool write)
@@ -95,9 +99,28 @@ void bt_gpu_lower_kv_store(struct bt_gpu_lowering *l)
 		                            .n_head = s->n_head_kv,
 		                            .d = i ? s->d_v : s->d_k};
 		uint32_t n = p.n_rows * p.n_head * ((p.d + 31) / 32);
-		enum cache_format f = cache_format(i ? e->c.type_v : e->c.type_k);
-		bt_gpu_emit(l, bt_gpu_cmd(kv_store[f], &p, (n + 63) / 64, 1, 1), touched, 2);
+		uint16_t kernel = kv_store_kernel(i ? e->c.type_v : e->c.type_k);
+		bt_gpu_emit(l, bt_gpu_cmd(kernel, &p, (n + 63) / 64, 1, 1), touched, 2);
 	}
+}
+
+/* The results of attention as their readers want them: ranges, and the pointers of the kernel that makes them. */
+static uint32_t attention_results(struct bt_gpu_lowering *l, uint32_t d_v, uint64_t *y, uint64_t *yq,
+                                  struct bt_gpu_range touched[2])
+{
+	bool floats, rounded;
+	uint32_t n = 0, out = l->op->out[0];
+	bt_gpu_readers(l, out, &floats, &rounded);
+	if (d_v % 32) rounded = false;
+	if (floats || !rounded) {
+		touched[n] = bt_gpu_writes(l, out);
+		*y = touched[n++].address;
+	}
+	if (rounded) {
+		touched[n] = bt_gpu_take_rounded(l, out);
+		*yq = touched[n++].address;
+	}
+	return n;
 }
 
 void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
@@ -106,14 +129,14 @@ void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
 	const struct bt_exec *e = l->e;
 	const struct bt_cache_shape *s = &e->c.plan->cache[op->attention.cache];
 	uint32_t widest = s->d_k > s->d_v ? s->d_k : s->d_v, w = 0, group = op->attention.n_head / s->n_head_kv;
-	while (w + 1 < N_WIDTHS && widths[w].d < widest) w++;
+	while (widths[w] < widest) w++;
+	uint32_t h = group > 4 ? 2 : group > 1, splits = l->shape.n_splits;
 	struct bt_gpu_range k = cache_range(&e->c.k[op->attention.cache], false);
 	struct bt_gpu_range v = cache_range(&e->c.v[op->attention.cache], false);
 	struct bt_gpu_attention p = {.q = bt_gpu_value(l, op->in[0]),
 	                             .k = k.address,
 	                             .v = v.address,
-	                             .y = bt_gpu_value(l, op->out[0]),
-	                             .part = l->shape.n_splits ? e->part.address : 0,
+	                             .part = splits ? e->part.address : 0,
 	                             .pos = e->step.address + e->at_pos,
 	                             .page0 = e->step.address + e->at_page0,
 	                             .pages = e->pages.address,
@@ -122,29 +145,34 @@ void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
 	                             .n_head_kv = s->n_head_kv,
 	                             .d_k = s->d_k,
 	                             .d_v = s->d_v,
-	                             .n_splits = l->shape.n_splits,
+	                             .n_splits = splits,
 	                             .window = op->attention.window,
+	                             .split_keys = l->shape.split_keys,
 	                             .scale = op->attention.scale,
 	                             .softcap = op->attention.softcap};
-	struct bt_gpu_range result = bt_gpu_writes(l, op->out[0]);
-	struct bt_gpu_range part = {e->part.address, e->part.size, true};
-	struct bt_gpu_range touched[] = {bt_gpu_reads(l, op->in[0]), k, v, l->shape.n_splits ? part : result};
-	enum cache_format f = cache_format(e->c.type_k);
-	uint32_t heads = group > 1 ? widths[w].heads : 1;
-	uint16_t kernel = group > 1 ? widths[w].several[f] : widths[w].one[f];
-	uint32_t tall = s->n_head_kv * ((group + heads - 1) / heads),
-		 splits = l->shape.n_splits ? l->shape.n_splits : 1;
-	bt_gpu_emit(l, bt_gpu_cmd(kernel, &p, p.n_rows, tall, splits), touched, 4);
-	if (!l->shape.n_splits) return;
+	struct bt_gpu_range part = {e->part.address, e->part.size, true}, result[2];
+	uint64_t y = 0, yq = 0;
+	uint32_t n = attention_results(l, s->d_v, &y, &yq, result);
+	if (!splits) {
+		p.y = y;
+		p.yq = yq;
+	}
+	struct bt_gpu_range touched[5] = {bt_gpu_reads(l, op->in[0]), k, v, splits ? part : result[0], result[1]};
+	uint32_t tall = s->n_head_kv * ((group + shared_heads[h] - 1) / shared_heads[h]);
+	bt_gpu_emit(l, bt_gpu_cmd(kernels_of(&e->c)->attention[w][h], &p, p.n_rows, tall, splits ? splits : 1), touched,
+	            splits ? 4 : 3 + n);
+	if (!splits) return;
 	struct bt_gpu_attention_merge m = {.part = p.part,
-	                                   .y = p.y,
+	                                   .y = y,
+	                                   .yq = yq,
 	                                   .pos = p.pos,
 	                                   .n_rows = p.n_rows,
 	                                   .n_head = p.n_head,
 	                                   .d_v = p.d_v,
-	                                   .n_splits = p.n_splits,
-	                                   .window = p.window};
+	                                   .n_splits = splits,
+	                                   .window = p.window,
+	                                   .split_keys = p.split_keys};
 	part.write = false;
-	struct bt_gpu_range merged[] = {part, result};
-	bt_gpu_emit(l, bt_gpu_cmd(BT_GPU_K_attention_merge, &m, m.n_rows, m.n_head, 1), merged, 2);
+	struct bt_gpu_range merged[] = {part, result[0], result[1]};
+	bt_gpu_emit(l, bt_gpu_cmd(BT_GPU_K_attention_merge, &m, m.n_rows, m.n_head, 1), merged, 1 + n);
 }

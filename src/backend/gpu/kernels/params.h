@@ -107,20 +107,23 @@ struct bt_gpu_attention {
 	PTR(in_f32) q; /* [n_rows][n_head][d_k] */
 	PTR(in_u32) k; /* pages */
 	PTR(in_u32) v;
-	PTR(io_f32) y;     /* [n_rows][n_head][d_v] */
-	PTR(io_f32) part;  /* [n_rows][n_head][n_splits][d_v + 2]: max, sum, sums of values; null: y is written */
+	PTR(io_f32) y;     /* [n_rows][n_head][d_v], or null */
+	PTR(io_u32) yq;    /* the same rounded, or null; d_v is a multiple of 32 then */
+	PTR(io_f32) part;  /* [n_rows][n_head][n_splits][d_v + 2]: max, sum, sums of values; null: y and yq are written */
 	PTR(in_u32) pos;   /* [n_rows] */
 	PTR(in_u32) page0; /* [n_rows] */
 	PTR(in_u32) pages;
 	uint n_rows, n_head, n_head_kv, d_k, d_v, n_splits, window;
+	uint split_keys; /* keys in a split, a multiple of PAGE */
 	float scale, softcap;
 };
 
 struct bt_gpu_attention_merge {
 	PTR(in_f32) part;
-	PTR(io_f32) y;
+	PTR(io_f32) y; /* or null */
+	PTR(io_u32) yq;
 	PTR(in_u32) pos;
-	uint n_rows, n_head, d_v, n_splits, window;
+	uint n_rows, n_head, d_v, n_splits, window, split_keys;
 };
 
 struct bt_gpu_router {
