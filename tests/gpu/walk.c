@@ -219,8 +219,8 @@ struct attn {
 	uint32_t n_head, n_kv, d, n_keys, window;
 	float softcap;
 	const struct bt_type *keys, *values;
-	uint16_t kernel;
-	uint32_t heads, split_keys; /* query heads that the kernel serves at once; keys in a split */
+	uint16_t kernel, tile;
+	uint32_t heads, split_keys; /* query heads that `kernel` serves at once; keys in a split */
 };
 
 static uint16_t store_kernel(const struct bt_type *t)
@@ -229,7 +229,7 @@ static uint16_t store_kernel(const struct bt_type *t)
 	return t->id == BT_TYPE_Q8_0 ? BT_GPU_K_kv_store_q8_0 : BT_GPU_K_kv_store_f32;
 }
 
-enum { N = 3 }; /* queries */
+enum { N = 11 }; /* queries */
 
 /* The same by the CPU, with the rows packed into its own layout. */
 static void cpu_attention(struct walk *w, const struct attn *c, const float *k, const float *v, const float *q,
@@ -245,8 +245,12 @@ static void cpu_attention(struct walk *w, const struct attn *c, const float *k, 
 			w->cpu.kv_pack(c->keys, k + (size_t)i * row + h * d, kc + to * kb, d);
 			w->cpu.kv_pack(c->values, v + (size_t)i * row + h * d, vc + to * vb, d);
 		}
-	uint32_t rows[N] = {0, 1, 2};
-	int32_t at_pos[N] = {(int32_t)c->n_keys - 3, (int32_t)c->n_keys - 2, (int32_t)c->n_keys - 1};
+	uint32_t rows[N];
+	int32_t at_pos[N];
+	for (int i = 0; i < N; i++) {
+		rows[i] = (uint32_t)i;
+		at_pos[i] = (int32_t)c->n_keys - N + i;
+	}
 	struct bt_cpu_attn a = {.q = q,
 	                        .out = want,
 	                        .q_stride = c->n_head * d,
@@ -274,20 +278,24 @@ static void cpu_attention(struct walk *w, const struct attn *c, const float *k, 
 	free(scratch);
 }
 
-/* Store n_keys tokens of one sequence, ask for the last three; both ways of going through the keys. */
+/* Store n_keys tokens of one sequence, ask for the last N, the later ones as if they were a second sequence's; with the
+ * kernel for few tokens and that for prompts, by one workgroup and in splits. */
 static void walk_attention(struct walk *w, const struct attn *c)
 {
 	uint32_t d = c->d, row = c->n_kv * d, n_pages = (c->n_keys + 63) / 64, pages[64], pos[2048], zero[2048] = {0};
+	uint32_t page0[N] = {0};
 	const struct bt_type *type[2] = {c->keys, c->values};
 	size_t out = (size_t)N * c->n_head * d;
 	snprintf(w->what, sizeof w->what, "attention %s, %s, %u/%u heads of %u, %u keys, window %u, cap %g",
 	         c->keys->name, c->values->name, c->n_head, c->n_kv, d, c->n_keys, c->window, (double)c->softcap);
-	for (uint32_t i = 0; i < n_pages; i++) pages[i] = n_pages - 1 - i;
+	for (uint32_t i = 0; i < 2 * n_pages; i++) pages[i] = n_pages - 1 - i % n_pages;
 	for (uint32_t i = 0; i < c->n_keys; i++) pos[i] = i;
+	for (uint32_t i = 4; i < N; i++) page0[i] = n_pages;
 	float *kv[2] = {rows_of(w, c->n_keys * row), rows_of(w, c->n_keys * row)}, *q = rows_of(w, out),
 	      *want = calloc(out, 4), *got = calloc(out, 4);
 	struct bt_dev_mem in[2], cache[2], dq = put(w, q, out * 4), dpos = put(w, pos, sizeof pos),
-					   dzero = put(w, zero, sizeof zero), dpages = put(w, pages, sizeof pages);
+					   dzero = put(w, zero, sizeof zero), dpages = put(w, pages, sizeof pages),
+					   dpage0 = put(w, page0, sizeof page0);
 	for (int i = 0; i < 2; i++) {
 		in[i] = put(w, kv[i], c->n_keys * row * 4);
 		cache[i] = put(w, NULL, (size_t)c->n_kv * 64 * bt_type_row_bytes(type[i], d) * n_pages);
@@ -300,31 +308,33 @@ static void walk_attention(struct walk *w, const struct attn *c)
 		 tall = c->n_kv * ((group + c->heads - 1) / c->heads), n_blocks = (uint32_t)out / 32;
 	uint32_t *blocks = calloc(n_blocks, 48);
 	struct bt_dev_mem part = put(w, NULL, (size_t)N * c->n_head * n_splits * (d + 2) * 4);
-	for (int way = 0; way < 2; way++) {
+	for (int way = 0; way < (c->tile ? 4 : 2); way++) {
+		bool split = way % 2, tile = way > 1;
 		struct bt_dev_mem dy = put(w, NULL, out * 4), dyq = put(w, NULL, n_blocks * 48);
 		struct bt_gpu_attention p = {.q = at(&dq),
 		                             .k = at(&cache[0]),
 		                             .v = at(&cache[1]),
 		                             .y = at(&dy),
 		                             .yq = at(&dyq),
-		                             .part = way ? at(&part) : 0,
+		                             .part = split ? at(&part) : 0,
 		                             .pos = at(&dpos) + (c->n_keys - N) * 4,
-		                             .page0 = at(&dzero),
+		                             .page0 = at(&dpage0),
 		                             .pages = at(&dpages),
 		                             .n_rows = N,
 		                             .n_head = c->n_head,
 		                             .n_head_kv = c->n_kv,
 		                             .d_k = d,
 		                             .d_v = d,
-		                             .n_splits = way ? n_splits : 0,
+		                             .n_splits = split ? n_splits : 0,
 		                             .window = c->window,
 		                             .split_keys = c->split_keys,
 		                             .scale = 0.2f,
 		                             .softcap = c->softcap};
-		launch(w, c->kernel, &p, N, tall, way ? n_splits : 1);
+		if (tile) launch(w, c->tile, &p, (N + 64 / group - 1) / (64 / group), c->n_kv, split ? n_splits : 1);
+		else launch(w, c->kernel, &p, N, tall, split ? n_splits : 1);
 		struct bt_gpu_attention_merge m = {p.part,    p.y, p.yq,     p.pos,     N,
 		                                   c->n_head, d,   n_splits, c->window, c->split_keys};
-		if (way) launch(w, BT_GPU_K_attention_merge, &m, N, c->n_head, 1);
+		if (split) launch(w, BT_GPU_K_attention_merge, &m, N, c->n_head, 1);
 		take(w, got, &dy, out * 4);
 		take(w, blocks, &dyq, n_blocks * 48);
 		judge(w, OP_ATTENTION, got, want, out);
@@ -334,7 +344,7 @@ static void walk_attention(struct walk *w, const struct attn *c)
 		free(same);
 		free_acts(&a);
 	}
-	struct bt_dev_mem *all[] = {&in[0], &in[1], &cache[0], &cache[1], &dq, &dpos, &dzero, &dpages, &part};
+	struct bt_dev_mem *all[] = {&in[0], &in[1], &cache[0], &cache[1], &dq, &dpos, &dzero, &dpages, &dpage0, &part};
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) bt_gpu_device_free(w->device, all[i]);
 	free(kv[0]), free(kv[1]), free(q), free(want), free(got), free(blocks);
 }
@@ -342,18 +352,20 @@ static void walk_attention(struct walk *w, const struct attn *c)
 #define KIND_0 bt_type_get(BT_TYPE_F16)
 #define KIND_1 bt_type_get(BT_TYPE_Q8_0)
 #define KIND_2 bt_type_get(BT_TYPE_F32)
-#define CASES(name, k, v)                                                                  \
-	{4, 4, 64, 70, 0, 0, k, v, BT_GPU_K_attention_##name##_64_1, 1, 64},               \
-		{6, 2, 64, 300, 0, 0, k, v, BT_GPU_K_attention_##name##_64_4, 4, 128},     \
-		{5, 1, 64, 90, 0, 0, k, v, BT_GPU_K_attention_##name##_64_8, 8, 64},       \
-		{2, 2, 128, 530, 40, 0, k, v, BT_GPU_K_attention_##name##_128_1, 1, 64},   \
-		{7, 1, 128, 66, 0, 3, k, v, BT_GPU_K_attention_##name##_128_4, 4, 64},     \
-		{14, 2, 128, 330, 0, 0, k, v, BT_GPU_K_attention_##name##_128_8, 8, 64},   \
-		{1, 1, 256, 33, 0, 0, k, v, BT_GPU_K_attention_##name##_256_1, 1, 64},     \
-		{3, 1, 192, 260, 300, 0, k, v, BT_GPU_K_attention_##name##_256_4, 4, 128}, \
-	{                                                                                  \
-		9, 1, 256, 130, 70, 2, k, v, BT_GPU_K_attention_##name##_256_8, 8, 64      \
+/* The tile kernel takes long in the emulator: one case for each width. */
+#define CASES(name, k, v)                                                                                   \
+	{4, 4, 64, 70, 0, 0, k, v, BT_GPU_K_attention_##name##_64_1, 0, 1, 64},                             \
+		{6, 2, 64, 200, 0, 0, k, v, BT_GPU_K_attention_##name##_64_4, TILE(name, 64), 4, 128},      \
+		{5, 1, 64, 90, 0, 0, k, v, BT_GPU_K_attention_##name##_64_8, 0, 8, 64},                     \
+		{2, 2, 128, 270, 40, 0, k, v, BT_GPU_K_attention_##name##_128_1, 0, 1, 64},                 \
+		{7, 1, 128, 66, 0, 3, k, v, BT_GPU_K_attention_##name##_128_4, 0, 4, 64},                   \
+		{14, 2, 128, 130, 0, 0, k, v, BT_GPU_K_attention_##name##_128_8, TILE(name, 128), 8, 64},   \
+		{1, 1, 256, 33, 0, 0, k, v, BT_GPU_K_attention_##name##_256_1, 0, 1, 64},                   \
+		{3, 1, 192, 140, 300, 0, k, v, BT_GPU_K_attention_##name##_256_4, TILE(name, 256), 4, 128}, \
+	{                                                                                                   \
+		9, 1, 256, 80, 70, 2, k, v, BT_GPU_K_attention_##name##_256_8, 0, 8, 64                     \
 	}
+#define TILE(name, d) BT_GPU_K_attention_tile_##name##_##d
 static void walk_attentions(struct walk *w)
 {
 	struct attn c[] = {

@@ -88,6 +88,7 @@ static void plan_parts(struct bt_exec *e)
 		if (op->kind != BT_OP_ATTENTION) continue;
 		uint64_t floats = (uint64_t)op->attention.n_head * (p->cache[op->attention.cache].d_v + 2);
 		if (e->part_floats < floats) e->part_floats = floats;
+		if (e->n_head < op->attention.n_head) e->n_head = op->attention.n_head;
 	}
 }
 
@@ -106,7 +107,8 @@ static enum baton_status make_scratch(struct bt_exec *e, struct baton_error *err
 	plan_parts(e);
 	if (!status) status = take(e, BT_GPU_LOCAL, values + 64, &e->values, err);
 	for (int i = 0; i < 2 && !status; i++) status = take(e, BT_GPU_LOCAL, rounded_bytes(e), &e->xq[i], err);
-	if (!status) status = take(e, BT_GPU_LOCAL, e->part_floats * BT_GPU_SPLIT_ROWS * 4 + 64, &e->part, err);
+	size_t part_rows = e->c.n_tokens < 16 ? BT_GPU_SPLIT_ROWS : BT_GPU_TILE_SPLIT_ROWS;
+	if (!status) status = take(e, BT_GPU_LOCAL, e->part_floats * part_rows * 4 + 64, &e->part, err);
 	if (!status) status = take(e, BT_GPU_LOCAL, logits, &e->logits_local, err);
 	if (!status) status = take(e, BT_GPU_READ, logits, &e->logits, err);
 	if (!status) status = bt_gpu_step_open(e, err);
@@ -161,17 +163,35 @@ enum baton_status bt_gpu_compile(struct bt_device *dev, const struct bt_compile 
 /* Few tokens leave a GPU idle when one workgroup walks a whole context: give every split of it one of its own. Splits of
  * a page as long as they are not too many, so that a short context fills the card as well; their number grows by doubling,
  * which keeps the recordings few. */
+static uint32_t splits_of_few(uint32_t n_tokens, uint32_t last)
+{
+	uint32_t splits = 1, most = BT_GPU_SPLIT_ROWS / 4;
+	while (most > 1 && most * n_tokens > BT_GPU_SPLIT_ROWS) most /= 2;
+	while (splits < most && splits * BT_GPU_SPLIT_KEYS <= last) splits *= 2;
+	/* Two pages are read in the time that joining two splits takes. */
+	return splits > 2 ? splits : 1;
+}
+
+/* A prompt has many tiles; splits only help the last of them to end together. */
+static uint32_t splits_of_prompt(const struct bt_exec *e, uint32_t n_tokens, uint32_t last)
+{
+	uint32_t splits = 1;
+	while (splits < 4 && (uint64_t)n_tokens * e->n_head * splits < 512 * 64 && 1024 * splits <= last &&
+	       2 * splits * n_tokens <= BT_GPU_TILE_SPLIT_ROWS)
+		splits *= 2;
+	return splits;
+}
+
 static struct bt_gpu_shape shape_of(const struct bt_exec *e, const struct bt_step *step)
 {
 	struct bt_gpu_shape shape = {.part = step->part, .n_tokens = step->n_tokens, .n_logits = step->n_logits};
 	if (e->c.plan->n_states) shape.n_seqs = step->n_seqs;
-	uint32_t last = 0, splits = 1, most = BT_GPU_SPLIT_ROWS / 4;
+	uint32_t last = 0;
 	for (uint32_t t = 0; t < step->n_tokens; t++)
 		if (last < (uint32_t)step->pos[t]) last = (uint32_t)step->pos[t];
-	while (most > 1 && most * step->n_tokens > BT_GPU_SPLIT_ROWS) most /= 2;
-	while (splits < most && splits * BT_GPU_SPLIT_KEYS <= last) splits *= 2;
-	/* Two pages are read in the time that joining two splits takes. */
-	if (splits <= 2) return shape;
+	shape.tile = step->n_tokens >= 16 && step->n_tokens >= 8 * step->n_seqs;
+	uint32_t splits = shape.tile ? splits_of_prompt(e, step->n_tokens, last) : splits_of_few(step->n_tokens, last);
+	if (splits == 1) return shape;
 	shape.n_splits = splits;
 	for (shape.split_keys = BT_GPU_SPLIT_KEYS; (uint64_t)shape.split_keys * splits <= last;) shape.split_keys *= 2;
 	return shape;

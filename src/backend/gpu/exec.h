@@ -9,9 +9,11 @@
 
 #include "backend/gpu/device.h"
 
-/* Attention in splits: rows times splits of a step, and keys in the shortest split, a page of the cache. */
-#define BT_GPU_SPLIT_ROWS 512u
-#define BT_GPU_SPLIT_KEYS BT_KV_PAGE
+/* Attention in splits: rows times splits of a step, at most, when generating and in prompts; and keys in the shortest split, a
+ * page of the cache. */
+#define BT_GPU_SPLIT_ROWS      512u
+#define BT_GPU_TILE_SPLIT_ROWS 2048u
+#define BT_GPU_SPLIT_KEYS      BT_KV_PAGE
 
 /* Matrices and small weights of an operation. */
 struct bt_gpu_node {
@@ -27,6 +29,7 @@ struct bt_gpu_shape {
 	uint32_t n_seqs;   /* where the plan carries states; else 0 */
 	uint32_t n_splits;   /* attention in so many splits, workgroups of their own; 0: one workgroup walks all */
 	uint32_t split_keys; /* keys in a split */
+	uint32_t tile;       /* 1: a prompt, many tokens of a sequence at once */
 };
 
 struct bt_gpu_recorded {
@@ -49,6 +52,7 @@ struct bt_exec {
 	struct bt_gpu_mem xq[2];      /* rounded activations, used by turns */
 	struct bt_gpu_mem part;       /* partial results of attention */
 	uint64_t part_floats;         /* that one row and split of the widest layer takes */
+	uint32_t n_head;              /* query heads of the layer that has most */
 	struct bt_gpu_mem logits_local, logits;
 
 	/* The step block, written by the CPU: offsets into step.host. */

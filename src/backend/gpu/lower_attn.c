@@ -5,7 +5,7 @@
 static const uint32_t widths[] = {64, 128, 256}, shared_heads[] = {1, 4, 8};
 static const struct cache_kernels {
 	enum bt_type_id keys, values;
-	uint16_t attention[3][3];
+	uint16_t attention[3][3], tile[3];
 } cache_kernels[] = {
 #define KIND_0 BT_TYPE_F16
 #define KIND_1 BT_TYPE_Q8_0
@@ -15,12 +15,21 @@ static const struct cache_kernels {
 		BT_GPU_K_attention_##name##_##d##_1, BT_GPU_K_attention_##name##_##d##_4, \
 			BT_GPU_K_attention_##name##_##d##_8                               \
 	}
-#define CACHE(name, k, v) {KIND_##k, KIND_##v, {WIDTH(name, 64), WIDTH(name, 128), WIDTH(name, 256)}},
+#define TILE(name, d) BT_GPU_K_attention_tile_##name##_##d
+#define CACHE(name, k, v)                                       \
+	{KIND_##k,                                              \
+	 KIND_##v,                                              \
+	 {WIDTH(name, 64), WIDTH(name, 128), WIDTH(name, 256)}, \
+	 {TILE(name, 64), TILE(name, 128), TILE(name, 256)}},
 #include "backend/gpu/kernels/caches.inc"
 #undef CACHE
 #undef WIDTH
+#undef TILE
 };
 #define N_CACHE_KERNELS (sizeof cache_kernels / sizeof *cache_kernels)
+
+#define TILE_ROWS   64u    /* rows of attention_tile.k */
+#define TILE_SHARED 27648u /* bytes of shared memory that it takes, lane exchange through it included */
 
 static const struct cache_kernels *kernels_of(const struct bt_compile *c)
 {
@@ -158,9 +167,12 @@ void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
 		p.yq = yq;
 	}
 	struct bt_gpu_range touched[5] = {bt_gpu_reads(l, op->in[0]), k, v, splits ? part : result[0], result[1]};
-	uint32_t tall = s->n_head_kv * ((group + shared_heads[h] - 1) / shared_heads[h]);
-	bt_gpu_emit(l, bt_gpu_cmd(kernels_of(&e->c)->attention[w][h], &p, p.n_rows, tall, splits ? splits : 1), touched,
-	            splits ? 4 : 3 + n);
+	/* Prompts: 64 rows of queries at a time, of whole tokens. */
+	bool tile = l->shape.tile && group <= TILE_ROWS && e->dev->gpu->caps.shared >= TILE_SHARED;
+	uint32_t tokens = tile ? TILE_ROWS / group : 1, wide = (p.n_rows + tokens - 1) / tokens;
+	uint32_t tall = tile ? s->n_head_kv : s->n_head_kv * ((group + shared_heads[h] - 1) / shared_heads[h]);
+	uint16_t kernel = tile ? kernels_of(&e->c)->tile[w] : kernels_of(&e->c)->attention[w][h];
+	bt_gpu_emit(l, bt_gpu_cmd(kernel, &p, wide, tall, splits ? splits : 1), touched, splits ? 4 : 3 + n);
 	if (!splits) return;
 	struct bt_gpu_attention_merge m = {.part = p.part,
 	                                   .y = y,
