@@ -347,7 +347,8 @@ static void launch_experts(struct walk *w, const struct stack *s, const struct s
 	                          .n_blocks = s->m->n_blocks,
 	                          .n_tokens = c->tokens,
 	                          .n_used = USED,
-	                          .flags = flags};
+	                          .flags = flags,
+	                          .split = 1};
 	launch(w, matvec_experts[s->m->format], &p, (c->rows + 31) / 32, slots, 1);
 }
 
@@ -409,9 +410,10 @@ static void walk_gates(struct walk *w, const struct bt_type *type, const struct 
 	                        .n_rows = c->rows,
 	                        .n_blocks = s[0].m->n_blocks,
 	                        .n_tokens = c->tokens,
-	                        .n_used = used};
+	                        .n_used = used,
+	                        .split = 1};
 	uint32_t many = c->tokens > 1, wide = experts ? out : many ? (c->tokens + 3) / 4 : c->tokens;
-	launch(w, gates[s[0].m->format][experts ? 2 : many], &p, (c->rows + 15) / 16, wide, 1);
+	launch(w, gates[s[0].m->format][experts ? 2 : many], &p, (c->rows + 31) / 32, wide, 1);
 	take(w, got, &m[2], (size_t)out * c->rows * 4);
 	float *all[2] = {all_products(w, &s[0], &a, false), all_products(w, &s[1], &a, false)};
 	for (uint32_t i = 0; i < out; i++) {
