@@ -95,7 +95,7 @@ def lint(name, folder):
 
 def quick():
     step('build')
-    if build('build-check'):
+    if build('build-check', '-Dkernel_targets=true'):
         step('tests')
         suite('build-check', '--no-suite', 'slow', '-t', '4')
     step('rules')

@@ -3,7 +3,7 @@
 
     build.py spirv OUT.c OUT.bin DEPFILE --glslc GLSLC --cc CC   SPIR-V, in two flavours, and the C file that embeds it
     build.py cuda  OUT.ptx DEPFILE --nvcc NVCC --cc CC
-    build.py hip   OUT.hsaco DEPFILE --hipcc HIPCC --cc CC [--arch gfx906]
+    build.py hip   OUT.hsaco OUT.s DEPFILE --hipcc HIPCC --cc CC [--arch gfx906]   and the assembly, for bench/isa
     build.py emu   OUT.cpp DEPFILE --cc CC                       C++ source for the emulator in tests/gpu
 
 What a kernel's text has not changed is not compiled again: SPIR-V is kept beside the output by a hash of the text.
@@ -127,16 +127,24 @@ def cpp_text(cc, target):
 def cuda(args):
     source = args.out + '.cu'
     write(source, cpp_text(args.cc, 'CUDA')[1])
-    run([args.nvcc, '-ptx', '-O3', '-std=c++17', '--fmad=false', f'-arch={args.arch or "compute_75"}', '-I', HERE, source,
-         '-o', args.out])
+    run([args.nvcc, '-ptx', '-O3', '-std=c++17', '--fmad=false', '-Werror', 'all-warnings', f'-arch={args.arch or "compute_75"}',
+         '-I', HERE, source, '-o', args.out])
     write_depfile(args.depfile, args.out)
 
 
 def hip(args):
-    source = args.out + '.hip'
+    arch, folder = args.arch or 'gfx906', args.out + '.parts'
+    os.makedirs(folder, exist_ok=True)
+    source, code = os.path.join(folder, 'kernels.hip'), os.path.join(folder, 'kernels.hsaco')
     write(source, cpp_text(args.cc, 'HIP')[1])
-    run([args.hipcc, '--genco', '-O3', '-std=c++17', '-ffp-contract=off', f'--offload-arch={args.arch or "gfx906"}', '-I', HERE,
-         '-x', 'hip', source, '-o', args.out])
+    # Not -Wmisleading-indentation: it takes UNROLL for a statement.
+    run([args.hipcc, '--genco', '-O3', '-std=c++17', '-ffp-contract=off', '-Wall', '-Wno-misleading-indentation',
+         '-Wno-unused-function', '-Werror', f'--offload-arch={arch}', '-save-temps=obj', '-I', HERE, '-x', 'hip', source, '-o', code])
+    found = [f for f in os.listdir(folder) if f.endswith(f'{arch}.s')]
+    if not found:
+        sys.exit(f'build.py: {args.hipcc} has left no assembly in {folder}')
+    os.replace(os.path.join(folder, found[0]), args.blob)
+    os.replace(code, args.out)
     write_depfile(args.depfile, args.out)
 
 

@@ -1,0 +1,164 @@
+/* commands.c: what a model's step is lowered to, as a line of JSON for every command.
+ *
+ *   gpu_commands MODEL [-p TOKENS] [-d DEPTH]
+ *
+ * A step of TOKENS tokens (1: generation) behind DEPTH others, for a device with unlimited memory. The file's data is not
+ * read, so a file of holes with a large model's directory does (bench/isa writes such files). The first line tells of
+ * the model; then each command: kernel, workgroups, whether it waits for those before it, and the matrices that it reads
+ * (rows, columns, bytes on the device).
+ */
+#include "arch/arch.h"
+#include "backend/gpu/lower.h"
+#include "paper.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct step {
+	uint32_t tokens, depth;
+};
+
+/* A matrix in the device's table without its data: bt_gpu_weights_get finds it there and uploads nothing. */
+static enum baton_status add_matrix(struct bt_gpu_device *dev, const struct bt_tensor *t, struct baton_error *err)
+{
+	for (uint32_t i = 0; i < dev->n_matrices; i++)
+		if (dev->matrix[i]->tensor == t) return BATON_OK;
+	void *array = bt_mem_realloc(BT_MEM_HOST, dev->matrix, (dev->n_matrices + 1) * sizeof(void *));
+	if (array) dev->matrix = array;
+	struct bt_gpu_matrix *m = array ? bt_mem_zalloc(BT_MEM_HOST, sizeof *m) : NULL;
+	if (!m) return bt_fail_nomem(err, sizeof *m, "the table of weights");
+	*m = (struct bt_gpu_matrix){.tensor = t,
+	                            .format = bt_gpu_format_of(t->type, false),
+	                            .n_rows = (uint32_t)t->dim[1],
+	                            .n_k = (uint32_t)t->dim[0],
+	                            .n_blocks = (uint32_t)((t->dim[0] + 31) / 32)};
+	dev->matrix[dev->n_matrices++] = m;
+	dev->cap_matrices = dev->n_matrices;
+	uint64_t offset[BT_GPU_PLANES];
+	struct bt_gpu_mem mem;
+	struct bt_gpu_row_bytes row = bt_gpu_row_bytes(m->format, m->n_k);
+	uint64_t bytes = bt_gpu_plane_offsets(m->format, m->n_k, t->n_rows, offset);
+	enum baton_status status = dev->gpu->driver->alloc(dev->gpu, BT_MEM_WEIGHTS, BT_GPU_LOCAL, bytes, &mem, err);
+	for (int p = 0; p < BT_GPU_PLANES; p++) m->plane[p] = row.plane[p] ? mem.address + offset[p] : 0;
+	return status;
+}
+
+static enum baton_status add_matrices(struct bt_gpu_device *dev, const struct bt_plan *plan, struct baton_error *err)
+{
+	enum baton_status status = BATON_OK;
+	for (uint32_t i = 0; i < plan->n_ops && !status; i++) {
+		const struct bt_op *op = &plan->op[i];
+		bool product = op->kind == BT_OP_MATMUL || op->kind == BT_OP_MATMUL_EXPERTS || op->kind == BT_OP_LOGITS;
+		for (uint32_t j = 0; product && j < op->matmul.n_mats && !status; j++)
+			status = add_matrix(dev, op->matmul.mat[j].w, err);
+	}
+	return status;
+}
+
+/* The matrices whose quants stand among a command's parameters, and its other particulars. */
+static void print_command(const struct bt_gpu_device *dev, const struct bt_gpu_cmd *cmd)
+{
+	bool copy = cmd->kernel == BT_GPU_COPY;
+	printf("{\"kernel\": \"%s\", \"grid\": [%u, %u, %u], \"barrier\": %s, \"matrices\": [",
+	       copy ? "copy" : bt_gpu_kernel_table[cmd->kernel].name, cmd->grid[0], cmd->grid[1], cmd->grid[2],
+	       cmd->barrier ? "true" : "false");
+	uint32_t params = copy ? 0 : bt_gpu_kernel_table[cmd->kernel].params, found = 0;
+	for (uint32_t at = 0; at + 8 <= params; at += 8) {
+		uint64_t address;
+		memcpy(&address, cmd->params + at, sizeof address);
+		for (uint32_t i = 0; i < dev->n_matrices && address; i++) {
+			const struct bt_gpu_matrix *m = dev->matrix[i];
+			if (m->exact || m->plane[BT_GPU_PLANE_Q] != address) continue;
+			struct bt_gpu_row_bytes row = bt_gpu_row_bytes(m->format, m->n_k);
+			uint64_t bytes = 0;
+			for (int p = 0; p < BT_GPU_PLANES; p++) bytes += (uint64_t)row.plane[p] * m->n_rows;
+			printf("%s[%u, %u, %llu]", found++ ? ", " : "", m->n_rows, m->n_k, (unsigned long long)bytes);
+		}
+	}
+	printf("]}\n");
+}
+
+static enum baton_status lower(struct bt_exec *e, const struct step *step, struct baton_error *err)
+{
+	const struct bt_plan *plan = e->c.plan;
+	struct bt_gpu_shape shape = {.n_tokens = step->tokens, .n_logits = 1};
+	uint32_t splits = 1, n = 0;
+	while (splits * BT_GPU_SPLIT <= step->depth + step->tokens - 1) splits *= 2;
+	if (splits > 1 && step->tokens <= 32) shape.n_splits = splits;
+	struct bt_gpu_cmd *cmd = NULL;
+	enum baton_status status = bt_gpu_lower(e, shape, &cmd, &n, err);
+	const struct bt_cache_shape *cache = plan->n_caches ? &plan->cache[0] : &(struct bt_cache_shape){0};
+	uint32_t n_head = 0;
+	for (uint32_t i = 0; i < plan->n_ops; i++)
+		if (plan->op[i].kind == BT_OP_ATTENTION) n_head = plan->op[i].attention.n_head;
+	if (!status)
+		printf("{\"tokens\": %u, \"depth\": %u, \"n_embd\": %u, \"n_vocab\": %u, \"n_head\": %u, "
+		       "\"n_head_kv\": %u, \"d_k\": %u, \"d_v\": %u, \"commands\": %u}\n",
+		       step->tokens, step->depth, plan->n_embd, plan->n_vocab, n_head, cache->n_head_kv, cache->d_k,
+		       cache->d_v, n);
+	for (uint32_t i = 0; i < n && !status; i++) print_command(e->dev, &cmd[i]);
+	bt_mem_free(cmd);
+	return status;
+}
+
+/* Compile the plan with a cache for the step's positions, and lower. */
+static enum baton_status run(const struct bt_plan *plan, const struct step *step, struct baton_error *err)
+{
+	static const struct bt_backend nothing = {.name = "paper"};
+	struct bt_device *device = NULL;
+	struct bt_exec *e = NULL;
+	struct bt_compile c = {.plan = plan,
+	                       .n_tokens = step->tokens,
+	                       .n_logits = 1,
+	                       .type_k = bt_type_get(BT_TYPE_F16),
+	                       .type_v = bt_type_get(BT_TYPE_F16)};
+	uint32_t pages = (step->depth + step->tokens + BT_KV_PAGE - 1) / BT_KV_PAGE;
+	struct bt_dev_mem *cache = bt_mem_array(BT_MEM_HOST, 2 * plan->n_caches + 1, sizeof *cache);
+	enum baton_status status = cache ? BATON_OK : bt_fail_nomem(err, 0, "the caches");
+	if (!status) status = bt_gpu_device_open(&nothing, &paper_driver, 0, NULL, &device, err);
+	for (uint32_t i = 0; cache && i < 2 * plan->n_caches; i++) cache[i] = (struct bt_dev_mem){0};
+	for (uint32_t i = 0; i < 2 * plan->n_caches && !status; i++) {
+		const struct bt_cache_shape *s = &plan->cache[i / 2];
+		size_t bytes = (size_t)pages * BT_KV_PAGE * s->n_head_kv * 2 * (i % 2 ? s->d_v : s->d_k);
+		status = bt_gpu_device_alloc(device, BT_MEM_KV, bytes, &cache[i % 2 * plan->n_caches + i / 2], err);
+	}
+	c.k = cache;
+	c.v = cache + plan->n_caches;
+	if (!status) status = add_matrices((struct bt_gpu_device *)device, plan, err);
+	if (!status) status = bt_gpu_compile(device, &c, &e, err);
+	if (!status) status = lower(e, step, err);
+	bt_gpu_release(e);
+	for (uint32_t i = 0; device && i < 2 * plan->n_caches; i++) bt_gpu_device_free(device, &cache[i]);
+	bt_gpu_device_close(device);
+	bt_mem_free(cache);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct step step = {.tokens = 1};
+	const char *model = NULL;
+	for (int i = 1; i < argc; i++) {
+		uint32_t value = i + 1 < argc ? (uint32_t)strtoul(argv[i + 1], NULL, 10) : 0;
+		if (!strcmp(argv[i], "-p")) step.tokens = value, i++;
+		else if (!strcmp(argv[i], "-d")) step.depth = value, i++;
+		else model = argv[i][0] == '-' || model ? "" : argv[i];
+	}
+	if (!model || !*model || !step.tokens || step.tokens > 4096 || step.depth > 1u << 20) {
+		fprintf(stderr, "usage: gpu_commands MODEL [-p TOKENS, at most 4096] [-d DEPTH]\n");
+		return 2;
+	}
+	struct baton_error err = {0};
+	struct bt_gguf *g = NULL;
+	struct bt_plan plan;
+	enum baton_status status = bt_gguf_open(model, NULL, &g, &err);
+	if (!status) {
+		status = bt_arch_build(g, &plan, NULL, &err);
+		if (!status) status = run(&plan, &step, &err);
+		bt_plan_free(&plan);
+	}
+	bt_gguf_close(&g);
+	if (status) fprintf(stderr, "gpu_commands: %s\n", err.text);
+	return status != BATON_OK;
+}
