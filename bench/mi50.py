@@ -20,7 +20,8 @@ def work(cmd, kernel, rows, head):
     tokens = head['tokens']
     if cmd['matrices']:
         columns = int(definitions.get('COLUMNS', 8 * int(definitions.get('TOKENS', 1))))
-        groups = cmd['grid'][1]  # of tokens; the matrix is read once for each
+        # Groups of tokens: the matrix is read once for each.
+        groups = cmd['grid'][0 if cmd['kernel'].startswith('tile_') else 1]
         products = sum(m[0] * m[1] for m in cmd['matrices']) * groups * columns
         lanes = 64 * (4 * kernel['loop_dot4'] or kernel['loop_fma'] or 1)
         return sum(m[2] for m in cmd['matrices']) * groups, products / lanes

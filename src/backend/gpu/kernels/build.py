@@ -137,7 +137,8 @@ def hip(args):
     os.makedirs(folder, exist_ok=True)
     source, code = os.path.join(folder, 'kernels.hip'), os.path.join(folder, 'kernels.hsaco')
     write(source, cpp_text(args.cc, 'HIP')[1])
-    # Not -Wmisleading-indentation: it takes UNROLL for a statement.
+    # Not -Wmisleading-indentation: it takes UNROLL for a statement. "loop not unrolled" stays an error: arrays that such a loop
+    # indexes stand in memory. A return or break inside is the usual cause.
     run([args.hipcc, '--genco', '-O3', '-std=c++17', '-ffp-contract=off', '-Wall', '-Wno-misleading-indentation',
          '-Wno-unused-function', '-Werror', f'--offload-arch={arch}', '-save-temps=obj', '-I', HERE, '-x', 'hip', source, '-o', code])
     found = [f for f in os.listdir(folder) if f.endswith(f'{arch}.s')]
