@@ -123,6 +123,8 @@ class Rules(unittest.TestCase):
         self.assertEqual(isa.faults(kernel(dot4=0), {}), [])
         self.assertEqual(isa.faults(kernel(waves=3), bits), [('waves', 3)])
         self.assertEqual(isa.faults(kernel('rope', waves=3), {}), [])
+        self.assertEqual(isa.faults(kernel('tile_a', waves=2), bits), [])
+        self.assertEqual(isa.faults(kernel('tile_a', waves=1), bits), [('waves', 1)])
 
     def test_exceptions(self):
         kept, isa.EXCEPTIONS = isa.EXCEPTIONS, [('matvec', 'RADV', 'waves', 3, 'why')]
