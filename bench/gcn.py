@@ -128,11 +128,11 @@ def mca(bodies, command):
 
 def measure(kernels, command):
     """Add to every kernel: waves, dot4, and of its hot loop: loop (instructions), loop_dot4, loop_fma, loop_bytes of a lane,
-    loop_smem (scalar loads: each waits for memory), units as of mca()."""
+    loop_smem (scalar loads: each waits for memory), loop_lanes (moves to and from single lanes), units as of mca()."""
     bodies = [hot_loop(k['code']) for k in kernels]
     for k, body, units in zip(kernels, bodies, mca(bodies, command)):
         k['waves'] = waves_per_simd(k['vgprs'], k['sgprs'], k['lds'], k['threads'])
         k['dot4'] = count(k['code'], DOT4)
         k.update(loop=len(body), loop_dot4=count(body, DOT4), loop_fma=count(body, FMA), loop_bytes=loaded_bytes(body),
-                 loop_smem=count(body, 's_load|s_buffer_load'), units=units)
+                 loop_smem=count(body, 's_load|s_buffer_load'), loop_lanes=count(body, r'v_(read|write)lane'), units=units)
     return kernels

@@ -109,7 +109,7 @@ class Parsing(unittest.TestCase):
 
 def kernel(name='matvec_1', **change):
     return {'name': name, 'threads': 128, 'vgprs': 32, 'sgprs': 32, 'vgpr_spills': 0, 'sgpr_spills': 0, 'scratch': 0, 'lds': 0, 'waves': 8,
-            'dot4': 16, 'loop_dot4': 16, 'loop_fma': 2, 'loop_smem': 0, 'loop_bytes': 80,
+            'dot4': 16, 'loop_dot4': 16, 'loop_fma': 2, 'loop_smem': 0, 'loop_lanes': 0, 'loop_bytes': 80,
             'units': {'valu': 100, 'salu': 5, 'vmem': 5, 'lds': 0, 'alone': 500}, **change}
 
 
@@ -118,6 +118,8 @@ class Rules(unittest.TestCase):
         bits = {'BITS': '4'}
         self.assertEqual(isa.faults(kernel(), bits), [])
         self.assertEqual(isa.faults(kernel(vgpr_spills=2), bits), [('vgpr_spills', 2)])
+        self.assertEqual(isa.faults(kernel(sgpr_spills=2), bits), [])
+        self.assertEqual(isa.faults(kernel(sgpr_spills=2, loop_lanes=5), bits), [('sgpr_spills', 5)])
         self.assertEqual(isa.faults(kernel(scratch=16), bits), [('scratch', 16)])
         self.assertEqual(isa.faults(kernel(dot4=0), bits), [('dot4', 0)])
         self.assertEqual(isa.faults(kernel(dot4=0), {}), [])
@@ -133,6 +135,9 @@ class Rules(unittest.TestCase):
         self.assertEqual(len(isa.check({'RADV': [kernel(waves=2)]}, rows)), 2)  # too few, and an exception of no use
         self.assertEqual(len(isa.check({'RADV': [kernel()]}, rows)), 1)
         self.assertEqual(len(isa.check({'hipcc': [kernel(waves=3)]}, rows)), 1)
+        isa.EXCEPTIONS = [('matvec', None, 'waves', 3, 'why')]
+        self.assertEqual(isa.check({'hipcc': [kernel()]}, rows), [])  # the other compiler may have need of it
+        self.assertEqual(len(isa.check({'hipcc': [kernel()], 'RADV': [kernel()]}, rows)), 1)
         isa.EXCEPTIONS = []
         self.assertEqual(len(isa.check({'RADV': []}, rows)), 1)
         isa.EXCEPTIONS = kept
