@@ -86,6 +86,7 @@ static enum baton_status lower(struct bt_exec *e, const struct step *step, struc
 	uint32_t splits = 1, n = 0;
 	while (splits * BT_GPU_SPLIT <= step->depth + step->tokens - 1) splits *= 2;
 	if (splits > 1 && step->tokens <= 32) shape.n_splits = splits;
+	if (plan->n_states) shape.n_seqs = 1;
 	struct bt_gpu_cmd *cmd = NULL;
 	enum baton_status status = bt_gpu_lower(e, shape, &cmd, &n, err);
 	const struct bt_cache_shape *cache = plan->n_caches ? &plan->cache[0] : &(struct bt_cache_shape){0};
@@ -102,6 +103,15 @@ static enum baton_status lower(struct bt_exec *e, const struct step *step, struc
 	return status;
 }
 
+/* Bytes of memory i that outlives a step: the caches' keys, then their values, both as f16, then the states. */
+static size_t bytes_of(const struct bt_plan *plan, const struct step *step, uint32_t i)
+{
+	if (i >= 2 * plan->n_caches) return (size_t)plan->state[i - 2 * plan->n_caches].floats * sizeof(float) * 2;
+	const struct bt_cache_shape *s = &plan->cache[i % plan->n_caches];
+	size_t pages = (step->depth + step->tokens + BT_KV_PAGE - 1) / BT_KV_PAGE;
+	return pages * BT_KV_PAGE * s->n_head_kv * 2 * (i < plan->n_caches ? s->d_k : s->d_v);
+}
+
 /* Compile the plan with a cache for the step's positions, and lower. */
 static enum baton_status run(const struct bt_plan *plan, const struct step *step, struct baton_error *err)
 {
@@ -113,25 +123,24 @@ static enum baton_status run(const struct bt_plan *plan, const struct step *step
 	                       .n_logits = 1,
 	                       .type_k = bt_type_get(BT_TYPE_F16),
 	                       .type_v = bt_type_get(BT_TYPE_F16)};
-	uint32_t pages = (step->depth + step->tokens + BT_KV_PAGE - 1) / BT_KV_PAGE;
-	struct bt_dev_mem *cache = bt_mem_array(BT_MEM_HOST, 2 * plan->n_caches + 1, sizeof *cache);
-	enum baton_status status = cache ? BATON_OK : bt_fail_nomem(err, 0, "the caches");
+	/* Keys, values, states: in this order. */
+	uint32_t n = 2 * plan->n_caches + plan->n_states;
+	struct bt_dev_mem *mem = bt_mem_array(BT_MEM_HOST, n + 1, sizeof *mem);
+	enum baton_status status = mem ? BATON_OK : bt_fail_nomem(err, 0, "the caches");
+	for (uint32_t i = 0; mem && i < n; i++) mem[i] = (struct bt_dev_mem){0};
 	if (!status) status = bt_gpu_device_open(&nothing, &paper_driver, 0, NULL, &device, err);
-	for (uint32_t i = 0; cache && i < 2 * plan->n_caches; i++) cache[i] = (struct bt_dev_mem){0};
-	for (uint32_t i = 0; i < 2 * plan->n_caches && !status; i++) {
-		const struct bt_cache_shape *s = &plan->cache[i / 2];
-		size_t bytes = (size_t)pages * BT_KV_PAGE * s->n_head_kv * 2 * (i % 2 ? s->d_v : s->d_k);
-		status = bt_gpu_device_alloc(device, BT_MEM_KV, bytes, &cache[i % 2 * plan->n_caches + i / 2], err);
-	}
-	c.k = cache;
-	c.v = cache + plan->n_caches;
+	for (uint32_t i = 0; i < n && !status; i++)
+		status = bt_gpu_device_alloc(device, BT_MEM_KV, bytes_of(plan, step, i), &mem[i], err);
+	c.k = mem;
+	c.v = mem + plan->n_caches;
+	c.state = mem + 2 * plan->n_caches;
 	if (!status) status = add_matrices((struct bt_gpu_device *)device, plan, err);
 	if (!status) status = bt_gpu_compile(device, &c, &e, err);
 	if (!status) status = lower(e, step, err);
 	bt_gpu_release(e);
-	for (uint32_t i = 0; device && i < 2 * plan->n_caches; i++) bt_gpu_device_free(device, &cache[i]);
+	for (uint32_t i = 0; device && i < n; i++) bt_gpu_device_free(device, &mem[i]);
 	bt_gpu_device_close(device);
-	bt_mem_free(cache);
+	bt_mem_free(mem);
 	return status;
 }
 
