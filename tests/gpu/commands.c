@@ -106,10 +106,11 @@ static enum baton_status lower(struct bt_exec *e, const struct step *step, struc
 /* Bytes of memory i that outlives a step: the caches' keys, then their values, both as f16, then the states. */
 static size_t bytes_of(const struct bt_plan *plan, const struct step *step, uint32_t i)
 {
-	if (i >= 2 * plan->n_caches) return (size_t)plan->state[i - 2 * plan->n_caches].floats * sizeof(float) * 2;
-	const struct bt_cache_shape *s = &plan->cache[i % plan->n_caches];
+	uint32_t n = plan->n_caches;
+	if (i >= 2 * n) return (size_t)plan->state[i - 2 * n].floats * sizeof(float) * 2;
+	const struct bt_cache_shape *s = &plan->cache[i < n ? i : i - n];
 	size_t pages = (step->depth + step->tokens + BT_KV_PAGE - 1) / BT_KV_PAGE;
-	return pages * BT_KV_PAGE * s->n_head_kv * 2 * (i < plan->n_caches ? s->d_k : s->d_v);
+	return pages * BT_KV_PAGE * s->n_head_kv * 2 * (i < n ? s->d_k : s->d_v);
 }
 
 /* Compile the plan with a cache for the step's positions, and lower. */
