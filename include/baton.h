@@ -158,8 +158,9 @@ struct baton_session_params {
 	uint32_t n_checkpoints;
 	const char *type_k; /* KV cache: "f16" (default), "q8_0", "f32" */
 	const char *type_v;
-	/* Where it computes. device: NULL for the best there is, or a list "Vulkan0,Vulkan1" whose devices share the layers;
-	 * the CPU takes part with what is left to it ("CPU" or "none": with everything). n_gpu_layers of the layers, counted
+	/* Where it computes. device: NULL for the best GPU if it can do all that is asked of it and has the memory, else the
+	 * CPU; or a list "Vulkan0,Vulkan1" whose devices share the layers; the CPU takes part with what is left to it ("CPU"
+	 * or "none": with everything). n_gpu_layers of the layers, counted
 	 * from the last, go to them; more than there are: the output too; -1 (default): as many as their memory holds. The
 	 * experts of the first n_cpu_moe layers stay on the CPU. override_tensor ("REGEX=DEVICE", several separated by
 	 * commas; NULL: none) places the weights whose names it matches, whatever the numbers say; the first that matches
@@ -210,6 +211,8 @@ struct baton_session_info {
 	uint32_t n_gpu_layers;   /* layers that went to other devices than the CPU, the output counted as one */
 	const char *device;      /* "CPU"; "Vulkan0, CPU" where they share the layers; lives as long as the session */
 	const char *description; /* of the first of them: "AMD EPYC (avx512vnni)"; likewise */
+	bool chosen;             /* params.device was NULL: the device was chosen by the library */
+	const char *why_not;     /* then: why the GPU that there is does not compute, or ""; likewise */
 	uint64_t state_bytes;    /* reserved for recurrent state, likewise */
 	uint64_t kv_bytes;       /* reserved for the KV cache; touched only as it fills */
 	uint64_t scratch_bytes;  /* working memory */

@@ -16,6 +16,7 @@ struct bt_device_info {
 	char description[160];              /* "AMD EPYC (avx512vnni)" */
 	uint64_t memory_total, memory_free; /* bytes; 0: unknown */
 	bool hidden;                        /* only when asked for by name */
+	bool software;                      /* a processor that plays a GPU */
 };
 
 struct bt_device_params {
@@ -109,7 +110,7 @@ struct bt_backend {
 	size_t (*scratch)(const struct bt_exec *exec);
 };
 
-/* All back ends of this build, ended by NULL. */
+/* All back ends of this build, ended by NULL (backends.c). The host's devices, then others, best first. */
 extern const struct bt_backend *const bt_backend_table[];
 
 /* The device of that name ("CPU", "null"; NULL: the default) as back end and index; unknown names list the known ones. */

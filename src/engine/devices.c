@@ -37,8 +37,7 @@ static enum baton_status add_host(struct bt_devices *d, struct baton_error *err)
 static enum baton_status find_devices(struct bt_devices *d, const char *list, struct baton_error *err)
 {
 	enum baton_status status = add_host(d, err);
-	if (status || (list && !strcasecmp(list, "none"))) return status;
-	if (!list) return add_device(d, NULL, err);
+	if (status || !list || !strcasecmp(list, "none")) return status;
 	while (!status) {
 		char name[sizeof d->device[0].info.name];
 		size_t len = strcspn(list, ",/");
@@ -50,10 +49,24 @@ static enum baton_status find_devices(struct bt_devices *d, const char *list, st
 	return status;
 }
 
+/* The n-th device that may be chosen without being named; false: there are fewer. */
+static bool candidate(uint32_t n, struct bt_session_device *out)
+{
+	for (const struct bt_backend *const *b = bt_backend_table; *b; b++) {
+		for (uint32_t i = 0, count = (*b)->host ? 0 : (*b)->count(); i < count; i++) {
+			*out = (struct bt_session_device){.backend = *b, .index = i};
+			if ((*b)->describe(i, &out->info, NULL) || out->info.hidden) continue;
+			if (!n--) return true;
+		}
+	}
+	return false;
+}
+
 bool bt_devices_accelerated(const char *list)
 {
 	struct bt_devices d = {0};
-	return !find_devices(&d, list, NULL) && d.n > 1;
+	struct bt_session_device first;
+	return list ? !find_devices(&d, list, NULL) && d.n > 1 : candidate(0, &first);
 }
 
 /* bt_place_device.supports */
@@ -76,6 +89,53 @@ static enum baton_status place(struct bt_devices *d, const struct bt_place_rules
 		                                     .user = dev};
 	}
 	return bt_place(d->plan, device, d->n, rules, need, &d->place, err);
+}
+
+/* May device 1, which nobody has named, have what the rules give it? Else d->why says what is in the way. */
+static bool suits(struct bt_devices *d, const struct bt_place_rules *rules)
+{
+	const struct bt_session_device *dev = &d->device[1];
+	const struct bt_place_total *t = &d->place.device[1];
+	uint64_t take = t->weights + t->cache + t->state + t->scratch, memory = dev->info.memory_free;
+	for (uint32_t i = 0; i < d->plan->n_ops; i++) {
+		const struct bt_op *op = &d->plan->op[i];
+		if (op->kind == BT_OP_EMBED || !dev->backend->supports || supports(dev, d->plan, op)) continue;
+		snprintf(d->why, sizeof d->why, "%s does not compute '%s' of layer %u yet", dev->info.name,
+		         bt_op_table[op->kind].name, op->layer);
+		return false;
+	}
+	if (rules->n_gpu_layers < 0 ? d->place.n_gpu_layers <= d->plan->n_layer : memory && take > memory) {
+		snprintf(d->why, sizeof d->why,
+		         "%s has %.1f GB free, and the model does not fit (-dev %s -ngl N shares it)", dev->info.name,
+		         (double)memory * 1e-9, dev->info.name);
+		return false;
+	}
+	return true;
+}
+
+/* Nobody has named devices: the first that can do it all alone, else the host. */
+static enum baton_status place_by_default(struct bt_devices *d, const struct bt_place_rules *rules,
+                                          const struct bt_place_need *need, struct baton_error *err)
+{
+	struct bt_session_device dev;
+	char why[sizeof d->why] = "";
+	d->chosen = true;
+	for (uint32_t i = 0; rules->n_gpu_layers && candidate(i, &dev); i++) {
+		d->device[1] = dev;
+		d->n = 2;
+		enum baton_status status = place(d, rules, need, err);
+		if (status) return status;
+		if (suits(d, rules)) {
+			d->why[0] = 0;
+			d->tried = true;
+			return BATON_OK;
+		}
+		if (!why[0]) memcpy(why, d->why, sizeof why);
+		bt_placement_free(&d->place);
+	}
+	memcpy(d->why, why, sizeof why);
+	d->n = 1;
+	return place(d, rules, need, err);
 }
 
 /* Does the device do more than look tokens up? */
@@ -111,7 +171,7 @@ enum baton_status bt_devices_open(struct bt_devices *d, const struct bt_plan *pl
 {
 	*d = (struct bt_devices){.plan = plan};
 	enum baton_status status = find_devices(d, list, err);
-	if (!status) status = place(d, rules, need, err);
+	if (!status) status = list ? place(d, rules, need, err) : place_by_default(d, rules, need, err);
 	if (!status) list_names(d);
 	for (uint32_t i = 0; i < d->n && !status; i++) {
 		struct bt_session_device *dev = &d->device[i];
@@ -119,7 +179,11 @@ enum baton_status bt_devices_open(struct bt_devices *d, const struct bt_plan *pl
 		status = dev->backend->open(dev->index, params, &dev->dev, err);
 		if (!status && d->place.n_segments > 1) status = bt_place_share(plan, &d->place, i, &dev->share, err);
 	}
-	if (status) bt_devices_close(d);
+	if (status) {
+		bool tried = d->tried;
+		bt_devices_close(d);
+		d->tried = tried;
+	}
 	return status;
 }
 

@@ -23,13 +23,17 @@ struct bt_devices {
 	struct bt_session_device device[BT_MAX_DEVICES]; /* [0] is the host, whether it is used or not */
 	uint32_t n;
 	struct bt_placement place;
+	bool chosen;     /* nobody named devices: who computes was decided here */
+	bool tried;      /* then: a GPU was found fit; stays after bt_devices_open has failed */
+	char why[256];   /* or why the GPU that there is does not compute; "": it does, or there is none */
 	char names[128]; /* "Vulkan0, CPU": those that compute more than the lookup in the embedding, the host last */
 	void *staging;   /* for values between two devices whose memory the CPU can't reach */
 	size_t staging_size;
 };
 
-/* Find the devices of a list ("Vulkan0,Vulkan1", also separated by /; NULL: the best there is; "none": the host alone),
- * place the plan on them and open those that got something. Rules and sizes as in plan/place.h. */
+/* Find the devices of a list ("Vulkan0,Vulkan1", also separated by /; "none": the host alone), place the plan on them and open
+ * those that got something. Rules and sizes as in plan/place.h. list NULL: the first device beside the host that is not hidden,
+ * computes every operation and has the memory for all that the rules give it; else the host. */
 enum baton_status bt_devices_open(struct bt_devices *d, const struct bt_plan *plan, const char *list,
                                   const struct bt_device_params *params, const struct bt_place_rules *rules,
                                   const struct bt_place_need *need, struct baton_error *err);
@@ -45,7 +49,8 @@ const char *bt_devices_description(const struct bt_devices *d);
 /* Bytes of scratch memory on all devices and for staging. */
 size_t bt_devices_scratch(const struct bt_devices *d);
 
-/* Does the list name anything but the host? false also for a list that is no good. */
+/* Does the list name anything but the host (NULL: is there anything else that is not hidden)? false also for a list that is no
+ * good. */
 bool bt_devices_accelerated(const char *list);
 
 #endif

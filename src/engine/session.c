@@ -2,6 +2,7 @@
 #include "base/limits.h"
 #include "base/pool.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Rows of logits that a step is planned for at first; a call that asks for more makes the plan ready again. */
@@ -199,22 +200,45 @@ static enum baton_status open_arrays(struct baton_session *s, struct baton_error
 	return ok ? BATON_OK : bt_fail_nomem(err, n * 16 + s->params.n_batch * 4u, "a session");
 }
 
-enum baton_status baton_session_open(const struct baton_model *model, const struct baton_session_params *params,
-                                     struct baton_session **out, struct baton_error *err)
+static enum baton_status open_session(const struct baton_model *model, const struct baton_session_params *params,
+                                      struct baton_session **out, struct baton_error *err)
 {
-	*out = NULL;
-	struct baton_session *s = bt_mem_zalloc(BT_MEM_HOST, sizeof *s);
+	struct baton_session *s = *out = bt_mem_zalloc(BT_MEM_HOST, sizeof *s);
 	if (!s) return bt_fail_nomem(err, sizeof *s, "a session");
 	s->model = model;
-	s->params = params ? *params : baton_session_params_default();
+	s->params = *params;
 	enum baton_status status = check_params(s, err);
 	if (!status) status = open_devices(s, err);
 	if (!status) status = open_cache(s, err);
 	if (!status) status = open_states(s, err);
 	if (!status) status = open_arrays(s, err);
 	if (!status) status = make_ready(s, logits_at_first(s), err);
-	if (status) baton_session_close(&s);
-	*out = s;
+	return status;
+}
+
+enum baton_status baton_session_open(const struct baton_model *model, const struct baton_session_params *params,
+                                     struct baton_session **out, struct baton_error *err)
+{
+	struct baton_session_params p = params ? *params : baton_session_params_default();
+	struct baton_error first = {0};
+	enum baton_status status = open_session(model, &p, out, &first);
+	bool again = status && status != BATON_ERR_ARG && status != BATON_ERR_CANCELLED && *out &&
+	             (*out)->devices.tried;
+	if (status) baton_session_close(out);
+	if (again) {
+		/* A device that nobody asked for must not be in the way. */
+		p.device = "none";
+		struct baton_error second = {0};
+		status = open_session(model, &p, out, &second);
+		if (status) {
+			baton_session_close(out);
+			first = second;
+		} else {
+			(*out)->devices.chosen = true;
+			snprintf((*out)->devices.why, sizeof(*out)->devices.why, "%.255s", first.text);
+		}
+	}
+	if (status && err) *err = first;
 	return status;
 }
 
@@ -268,6 +292,8 @@ void baton_session_get_info(const struct baton_session *s, struct baton_session_
 		.n_gpu_layers = s->devices.n > 1 ? s->devices.place.n_gpu_layers : 0,
 		.device = s->devices.names,
 		.description = bt_devices_description(&s->devices),
+		.chosen = s->devices.chosen,
+		.why_not = s->devices.why,
 		.kv_bytes = bt_model_kv_bytes(&s->model->plan, s->params.n_ctx, s->params.n_seq, s->type_k, s->type_v),
 		.state_bytes = bt_model_state_bytes(&s->model->plan, s->params.n_seq, s->params.n_checkpoints),
 		.scratch_bytes = bt_devices_scratch(&s->devices) +

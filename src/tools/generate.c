@@ -104,6 +104,7 @@ int bt_gen_open(struct bt_generator *g, const struct bt_opts *o)
 	struct baton_session_params params = bt_tool_session_params(o);
 	if (!st) st = baton_session_open(g->model, &params, &g->session, &err);
 	if (!st) {
+		bt_tool_say_device(g->session);
 		baton_session_get_info(g->session, &g->info);
 		st = open_sampler(g, &err);
 	}

@@ -1,6 +1,9 @@
 #include "tools/open.h"
 
+#include "backend/backend.h"
+
 #include <string.h>
+#include <unistd.h>
 
 int bt_tool_open_model(const struct bt_opts *o, struct baton_model **out)
 {
@@ -59,4 +62,39 @@ struct baton_session_params bt_tool_session_params(const struct bt_opts *o)
 	p.exact = bt_opt_flag(o, BT_OPT_EXACT);
 	p.cancel = interrupted;
 	return p;
+}
+
+void bt_tool_say_device(const struct baton_session *session)
+{
+	struct baton_session_info info;
+	baton_session_get_info(session, &info);
+	if (!info.chosen || !isatty(STDERR_FILENO)) return;
+	if (info.why_not[0]) fprintf(stderr, "baton: computing on the CPU: %s\n", info.why_not);
+	else if (info.n_gpu_layers)
+		fprintf(stderr, "baton: computing on %s, %s (-dev none: on the CPU)\n", info.device, info.description);
+}
+
+/* Marked: what is never chosen by itself. */
+static const char *mark(const struct bt_device_info *info)
+{
+	if (info->software) return " [software: only when named]";
+	return info->hidden ? " [for tests: only when named]" : "";
+}
+
+int bt_tool_list_devices(FILE *out)
+{
+	fprintf(out, "Available devices:\n");
+	for (const struct bt_backend *const *b = bt_backend_table; *b; b++) {
+		for (uint32_t i = 0, n = (*b)->count(); i < n; i++) {
+			struct bt_device_info info;
+			if ((*b)->describe(i, &info, NULL)) continue;
+			fprintf(out, "  %s: %s", info.name, info.description);
+			if (info.memory_total)
+				fprintf(out, " (%llu MiB, %llu MiB free)",
+				        (unsigned long long)(info.memory_total >> 20),
+				        (unsigned long long)(info.memory_free >> 20));
+			fprintf(out, "%s\n", mark(&info));
+		}
+	}
+	return BT_EXIT_OK;
 }

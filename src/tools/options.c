@@ -346,7 +346,7 @@ enum baton_status bt_opts_parse(struct bt_opts *o, const struct bt_tool *tool, i
 		if (!only_args && !strcmp(argv[i], "--")) only_args = true;
 		else if (!only_args && argv[i][0] == '-' && argv[i][1]) st = parse_option(o, argc, argv, &i, err);
 		else o->args[o->n_args++] = argv[i];
-		if (o->opt[BT_OPT_HELP].n) return st;
+		if (o->opt[BT_OPT_HELP].n || o->opt[BT_OPT_LIST_DEVICES].n) return st;
 	}
 	if (!st) st = place_models(o, err);
 	if (!st && o->n_args < tool->min_args)

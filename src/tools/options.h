@@ -74,8 +74,8 @@ struct bt_opts {
 	struct bt_arena arena; /* split copies of comma lists, and args */
 };
 
-/* Parse argv[1..argc-1] for the tool. On BATON_ERR_ARG err holds one line without "baton TOOL: " in front. "--help" sets
- * the HELP option and stops parsing with success. Always pair with bt_opts_free, also after errors. */
+/* Parse argv[1..argc-1] for the tool. On BATON_ERR_ARG err holds one line without "baton TOOL: " in front. "--help" and
+ * "--list-devices" set their option and stop parsing with success. Always pair with bt_opts_free, also after errors. */
 enum baton_status bt_opts_parse(struct bt_opts *o, const struct bt_tool *tool, int argc, char **argv,
                                 struct baton_error *err);
 void bt_opts_free(struct bt_opts *o);

@@ -132,7 +132,9 @@ static enum baton_status open_all(struct perplexity *p, struct baton_error *err)
 	p->input = bt_mem_array(BT_MEM_HOST, params.n_batch, sizeof *p->input);
 	p->row = bt_mem_array(BT_MEM_HOST, bt_kld_row_words(p->head.n_vocab), sizeof *p->row);
 	if (!p->input || !p->row) return bt_fail_nomem(err, params.n_batch * sizeof *p->input, "a batch");
-	return baton_session_open(p->model, &params, &p->session, err);
+	st = baton_session_open(p->model, &params, &p->session, err);
+	if (!st) bt_tool_say_device(p->session);
+	return st;
 }
 
 static void close_all(struct perplexity *p)

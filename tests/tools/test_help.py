@@ -85,6 +85,23 @@ class Help(unittest.TestCase):
                                  text=True, env={**os.environ, 'LC_ALL': 'C.UTF-8', 'MANROFFSEQ': ''}, timeout=60)
             self.assertEqual((got.returncode, got.stderr), (0, ''), page)
 
+    def test_devices_are_listed_by_every_tool_that_takes_them(self):
+        lists = set()
+        for name, tool in TOOLS.items():
+            takes = any('-dev' in option['names'] for option in tool['options'])
+            status, out, err = baton(name, '--list-devices')
+            self.assertEqual((status, err) == (0, ''), takes, name)
+            if takes:
+                lists.add(re.sub(r'\d+ MiB free', '', out))
+        out, = lists
+        first, *rows = out.splitlines()
+        self.assertEqual(first, 'Available devices:')
+        for row in rows:
+            self.assertRegex(row, r'^  \w+: \S.*$')
+        self.assertRegex(rows[0], r'^  CPU: .*\(\d+ MiB, \)$')
+        self.assertTrue(any(re.match(r'  null: .*only when named', r) for r in rows))
+        self.assertFalse(any('llvmpipe' in r and 'software' not in r for r in rows))
+
     def test_commands(self):
         status, out, err = baton()
         self.assertEqual((status, out), (2, ''))

@@ -172,7 +172,8 @@ static enum baton_status vk_describe(uint32_t index, struct bt_device_info *out,
 	if (index >= find_cards(card, err)) return bt_fail(err, BATON_ERR_DEVICE, "Vulkan: no device %u", index);
 	*out = (struct bt_device_info){.memory_total = card[index].memory_total,
 	                               .memory_free = card[index].memory_free,
-	                               .hidden = card[index].software};
+	                               .hidden = card[index].software,
+	                               .software = card[index].software};
 	snprintf(out->name, sizeof out->name, "Vulkan%u", index);
 	snprintf(out->description, sizeof out->description, "%.80s (%.70s)", card[index].props.deviceName,
 	         card[index].driver);
