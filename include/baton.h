@@ -146,6 +146,12 @@ BATON_API bool baton_token_is_end(const struct baton_model *model, int32_t id);
 
 struct baton_session;
 
+/* What takes its time when a session is opened on a GPU. */
+enum baton_stage {
+	BATON_STAGE_KERNELS = 0, /* compiling kernels: their number */
+	BATON_STAGE_WEIGHTS = 1, /* bringing weights to the device: bytes there */
+};
+
 struct baton_session_params {
 	uint32_t n_ctx;     /* tokens that the KV cache holds, over all sequences; 0: what the model was trained for, at
 	                          most 8192 */
@@ -172,6 +178,12 @@ struct baton_session_params {
 	const char *override_tensor;
 	const char *cpu_level; /* highest CPU level used: "c", "avx2", "avx512", "avx512vnni"; NULL: the machine's */
 	bool exact;            /* f32 activations and KV cache: for comparing, not for speed */
+	/* Folder where devices keep compiled kernels from run to run; made when needed; NULL: nothing is kept. */
+	const char *cache_dir;
+	/* Open it only to ask for its sizes (baton_session_get_info): no weights go to devices, and baton_eval refuses. */
+	bool measure;
+	/* Called while baton_session_open makes devices ready, with what is counted; false cancels. */
+	bool (*progress)(void *user, enum baton_stage stage, uint64_t done, uint64_t total);
 	/* Asked between micro-batches; true cancels the call. */
 	bool (*cancel)(void *user);
 	void *user;

@@ -23,6 +23,13 @@ struct bt_device_params {
 	unsigned n_threads;    /* CPU work: 0 = the machine's cores */
 	const char *cpu_level; /* highest CPU level to use ("c", "avx2", ...), NULL: all that the machine has */
 	bool plain_kernels;    /* GPU: use none of the features that a device may lack */
+	const char *cache_dir; /* folder for compiled kernels, made when needed; NULL: they are not kept */
+};
+
+/* Told how long work goes on; false: stop it (BATON_ERR_CANCELLED). */
+struct bt_progress {
+	bool (*fn)(void *user, enum baton_stage stage, uint64_t done, uint64_t total);
+	void *user;
 };
 
 /* An opened device; back ends put it first in a struct of their own. */
@@ -62,8 +69,10 @@ struct bt_step {
 /* What an executable is made from. Everything pointed to must outlive it. */
 struct bt_compile {
 	const struct bt_plan *plan;
-	uint32_t n_tokens, n_logits; /* most rows in a step */
-	bool exact;                  /* f32 activations throughout */
+	uint32_t n_tokens, n_logits;        /* most rows in a step */
+	bool exact;                         /* f32 activations throughout */
+	bool measure;                       /* only for its sizes: weights stay away, and it can't run */
+	const struct bt_progress *progress; /* (optional) valid during the call */
 	const struct bt_type *type_k, *type_v;
 	const struct bt_dev_mem *k, *v; /* [plan->n_caches] pages [page][n_head_kv][BT_KV_PAGE][d] */
 	const struct bt_dev_mem *state; /* [plan->n_states] slots [slot][floats] */

@@ -104,7 +104,7 @@ static enum baton_status open_devices(struct baton_session *s, struct baton_erro
 {
 	const struct baton_session_params *p = &s->params;
 	const struct bt_plan *plan = &s->model->plan;
-	struct bt_device_params dp = {.n_threads = p->n_threads, .cpu_level = p->cpu_level};
+	struct bt_device_params dp = {.n_threads = p->n_threads, .cpu_level = p->cpu_level, .cache_dir = p->cache_dir};
 	struct bt_place_rules rules = {p->n_gpu_layers, p->n_cpu_moe, p->override_tensor};
 	uint64_t *cache = bt_mem_array(BT_MEM_HOST, plan->n_caches + plan->n_states + 1u, sizeof *cache);
 	if (!cache) return bt_fail_nomem(err, (plan->n_caches + plan->n_states) * sizeof *cache, "a session");
@@ -168,9 +168,12 @@ static enum baton_status open_states(struct baton_session *s, struct baton_error
 /* Make the plan ready for steps of n_ubatch tokens with at most n_logits rows of logits. */
 static enum baton_status make_ready(struct baton_session *s, uint32_t n_logits, struct baton_error *err)
 {
+	struct bt_progress progress = {s->params.progress, s->params.user};
 	struct bt_compile c = {.n_tokens = s->params.n_ubatch,
 	                       .n_logits = n_logits,
 	                       .exact = s->params.exact,
+	                       .measure = s->params.measure,
+	                       .progress = progress.fn ? &progress : NULL,
 	                       .type_k = s->type_k,
 	                       .type_v = s->type_v,
 	                       .k = s->k,
@@ -213,6 +216,7 @@ static enum baton_status open_session(const struct baton_model *model, const str
 	if (!status) status = open_states(s, err);
 	if (!status) status = open_arrays(s, err);
 	if (!status) status = make_ready(s, logits_at_first(s), err);
+	s->params.progress = NULL; /* the caller's until here */
 	return status;
 }
 
@@ -514,6 +518,7 @@ enum baton_status baton_eval(struct baton_session *s, const struct baton_input *
 {
 	size_t n_logits = 0, done = 0;
 	s->n_inputs = 0;
+	if (s->params.measure) return bt_fail(err, BATON_ERR_ARG, "the session was opened only for its sizes");
 	enum baton_status status = check_inputs(s, in, n, &n_logits, err);
 	if (!status) status = grow_logits(s, n_logits, err);
 	if (status) return status;

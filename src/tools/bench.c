@@ -117,8 +117,9 @@ static enum baton_status open_session(struct bench *b, const struct bt_bench_cas
 	p.n_cpu_moe = (uint32_t)c->n_cpu_moe;
 	p.override_tensor = strcmp(c->override_tensor, "none") ? c->override_tensor : NULL;
 	p.cpu_level = chosen(bt_opt_str(b->o, BT_OPT_CPU_LEVEL));
+	p.cache_dir = b->o->cache_dir[0] ? b->o->cache_dir : NULL;
 	p.cancel = interrupted;
-	enum baton_status st = baton_session_open(b->model, &p, &b->session, err);
+	enum baton_status st = bt_tool_open_session(b->model, &p, &b->session, err);
 	if (st) return st;
 	b->input = bt_mem_array(BT_MEM_HOST, p.n_batch, sizeof *b->input);
 	if (!b->input) return bt_fail_nomem(err, p.n_batch * sizeof *b->input, "a batch");

@@ -142,7 +142,7 @@ int bt_eval_main(const struct bt_opts *o)
 	struct baton_session_params params = bt_tool_session_params(o);
 	/* Every position's logits are asked for: small batches bound their memory. */
 	if (!bt_opt_given(o, BT_OPT_BATCH) && params.n_batch > 512) params.n_batch = 512;
-	if (baton_session_open(e.model, &params, &e.session, &err)) {
+	if (bt_tool_open_session(e.model, &params, &e.session, &err)) {
 		rc = bt_ui_fail(&err);
 		goto out;
 	}

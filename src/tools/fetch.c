@@ -240,7 +240,7 @@ enum baton_status bt_fetch(const struct bt_hub_ref *ref, const char *name, const
 	*path = NULL;
 	if (f.token && (!*f.token || strpbrk(f.token, "\r\n"))) f.token = NULL;
 	set_endpoint(&f);
-	enum baton_status st = bt_hub_cache_dir(f.cache, sizeof f.cache, err);
+	enum baton_status st = bt_hub_cache_dir("models", f.cache, sizeof f.cache, err);
 	if (st) return st;
 	snprintf(chosen, sizeof chosen, "%s", ref->name);
 	if (ref->kind == BT_HUB_HF && !*chosen) {

@@ -102,9 +102,8 @@ int bt_gen_open(struct bt_generator *g, const struct bt_opts *o)
 	enum baton_status st = collect_bias(g, &err);
 	if (st == BATON_ERR_ARG) return bt_opts_usage(o, "%s", err.text);
 	struct baton_session_params params = bt_tool_session_params(o);
-	if (!st) st = baton_session_open(g->model, &params, &g->session, &err);
+	if (!st) st = bt_tool_open_session(g->model, &params, &g->session, &err);
 	if (!st) {
-		bt_tool_say_device(g->session);
 		baton_session_get_info(g->session, &g->info);
 		st = open_sampler(g, &err);
 	}

@@ -65,12 +65,12 @@ int bt_hub_rank(const char *file, const char *quant)
 	return n + 1;
 }
 
-enum baton_status bt_hub_cache_dir(char *dir, size_t size, struct baton_error *err)
+enum baton_status bt_hub_cache_dir(const char *what, char *dir, size_t size, struct baton_error *err)
 {
 	const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
 	int n;
-	if (xdg && xdg[0] == '/') n = snprintf(dir, size, "%s/baton/models", xdg);
-	else if (home && *home) n = snprintf(dir, size, "%s/.cache/baton/models", home);
+	if (xdg && xdg[0] == '/') n = snprintf(dir, size, "%s/baton/%s", xdg, what);
+	else if (home && *home) n = snprintf(dir, size, "%s/.cache/baton/%s", home, what);
 	else return bt_fail(err, BATON_ERR_IO, "no cache folder: neither XDG_CACHE_HOME nor HOME is set");
 	if (n < 0 || (size_t)n >= size) return bt_fail(err, BATON_ERR_IO, "the cache folder's name is too long");
 	return BATON_OK;
@@ -182,7 +182,7 @@ enum baton_status bt_hub_cached(const struct bt_hub_ref *ref, char **path, struc
 {
 	char cache[1024], folder[2200], name[512];
 	*path = NULL;
-	enum baton_status st = bt_hub_cache_dir(cache, sizeof cache, err);
+	enum baton_status st = bt_hub_cache_dir("models", cache, sizeof cache, err);
 	if (st) return st;
 	snprintf(folder, sizeof folder, "%s/%s", cache, ref->dir);
 	if (*ref->name) snprintf(name, sizeof name, "%s", ref->name);

@@ -43,8 +43,8 @@ struct bt_hub_ref {
 /* Read a reference. Anything that is none of the other kinds is a path. An existing file always is one. */
 enum baton_status bt_hub_parse(const char *text, struct bt_hub_ref *ref, struct baton_error *err);
 
-/* The cache folder into dir. Not created. */
-enum baton_status bt_hub_cache_dir(char *dir, size_t size, struct baton_error *err);
+/* The cache folder for what ("models", "kernels") into dir. Not created. */
+enum baton_status bt_hub_cache_dir(const char *what, char *dir, size_t size, struct baton_error *err);
 
 /* The cached file for ref, allocated (bt_mem_free), or NULL with BATON_OK when there is none. */
 enum baton_status bt_hub_cached(const struct bt_hub_ref *ref, char **path, struct baton_error *err);

@@ -40,7 +40,7 @@ static int run_tool(const struct bt_tool *tool, int argc, char **argv)
 	if (bt_opts_parse(&o, tool, argc, argv, &err)) rc = bt_opts_usage(&o, "%s", err.text);
 	else if (bt_opt_flag(&o, BT_OPT_HELP)) bt_opts_help(tool, stdout);
 	else if (bt_opt_flag(&o, BT_OPT_LIST_DEVICES)) rc = bt_tool_list_devices(stdout);
-	else rc = tool->main(&o);
+	else rc = bt_tool_main(&o);
 	bt_opts_free(&o);
 	return rc;
 }

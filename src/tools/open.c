@@ -1,6 +1,7 @@
 #include "tools/open.h"
 
 #include "backend/backend.h"
+#include "tools/hub.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -60,11 +61,12 @@ struct baton_session_params bt_tool_session_params(const struct bt_opts *o)
 	bt_tool_placement(o, &p);
 	p.cpu_level = chosen(o, BT_OPT_CPU_LEVEL);
 	p.exact = bt_opt_flag(o, BT_OPT_EXACT);
+	p.cache_dir = o->cache_dir[0] ? o->cache_dir : NULL;
 	p.cancel = interrupted;
 	return p;
 }
 
-void bt_tool_say_device(const struct baton_session *session)
+static void say_device(const struct baton_session *session)
 {
 	struct baton_session_info info;
 	baton_session_get_info(session, &info);
@@ -72,6 +74,40 @@ void bt_tool_say_device(const struct baton_session *session)
 	if (info.why_not[0]) fprintf(stderr, "baton: computing on the CPU: %s\n", info.why_not);
 	else if (info.n_gpu_layers)
 		fprintf(stderr, "baton: computing on %s, %s (-dev none: on the CPU)\n", info.device, info.description);
+}
+
+static bool show_progress(void *user, enum baton_stage stage, uint64_t done, uint64_t total)
+{
+	struct bt_ui_progress *bar = user;
+	bool count = stage == BATON_STAGE_KERNELS;
+	if (!bar->label || bar->count != count) {
+		if (bar->label) bt_ui_progress_end(bar);
+		bt_ui_progress_begin(bar, count ? "compiling kernels" : "loading to the GPU", 0, total);
+		bar->count = count;
+	}
+	return bt_ui_progress_load(bar, done, total);
+}
+
+enum baton_status bt_tool_open_session(const struct baton_model *model, const struct baton_session_params *params,
+                                       struct baton_session **out, struct baton_error *err)
+{
+	struct bt_ui_progress bar = {.label = NULL};
+	struct baton_session_params p = *params;
+	p.progress = show_progress;
+	p.user = &bar;
+	enum baton_status status = baton_session_open(model, &p, out, err);
+	bt_ui_progress_end(&bar);
+	if (!status) say_device(*out);
+	return status;
+}
+
+int bt_tool_main(struct bt_opts *o)
+{
+	/* Where there is no folder for it, nothing is kept: no reason to stop. */
+	if (!bt_opt_flag(o, BT_OPT_KERNEL_CACHE) ||
+	    bt_hub_cache_dir("kernels", o->cache_dir, sizeof o->cache_dir, NULL))
+		o->cache_dir[0] = 0;
+	return o->tool->main(o);
 }
 
 /* Marked: what is never chosen by itself. */

@@ -71,6 +71,7 @@ struct bt_opts {
 	} opt[BT_OPT_IDS];
 	const char **args; /* positional arguments; models given with -m stand first */
 	int n_args;
+	char cache_dir[1024];  /* for compiled kernels, "": nowhere */
 	struct bt_arena arena; /* split copies of comma lists, and args */
 };
 

@@ -132,9 +132,7 @@ static enum baton_status open_all(struct perplexity *p, struct baton_error *err)
 	p->input = bt_mem_array(BT_MEM_HOST, params.n_batch, sizeof *p->input);
 	p->row = bt_mem_array(BT_MEM_HOST, bt_kld_row_words(p->head.n_vocab), sizeof *p->row);
 	if (!p->input || !p->row) return bt_fail_nomem(err, params.n_batch * sizeof *p->input, "a batch");
-	st = baton_session_open(p->model, &params, &p->session, err);
-	if (!st) bt_tool_say_device(p->session);
-	return st;
+	return bt_tool_open_session(p->model, &params, &p->session, err);
 }
 
 static void close_all(struct perplexity *p)

@@ -65,6 +65,7 @@ static enum baton_status measure(struct bt_show *s, const struct bt_opts *o, str
 	params.n_checkpoints = (uint32_t)bt_opt_int(o, BT_OPT_CHECKPOINTS);
 	params.type_k = s->type_k = bt_opt_str(o, BT_OPT_CACHE_TYPE_K);
 	params.type_v = s->type_v = bt_opt_str(o, BT_OPT_CACHE_TYPE_V);
+	params.measure = true;
 	bt_tool_placement(o, &params);
 	enum baton_status status = baton_model_open(bt_gguf_path(s->g), NULL, &s->model, err);
 	if (!status) status = baton_session_open(s->model, &params, &s->opened, err);

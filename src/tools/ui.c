@@ -94,6 +94,12 @@ static void draw(struct bt_ui_progress *p, double now)
 {
 	char done[32], total[32], rate[32], line[256];
 	double per_second = now > p->began ? (double)(p->done - p->first) / (now - p->began) : 0;
+	if (p->count) {
+		fprintf(stderr, "\r\x1b[K%.60s  %d of %d", p->label, (int)p->done, (int)p->total);
+		fflush(stderr);
+		p->shown = true;
+		return;
+	}
 	int n = snprintf(line, sizeof line, "%.60s  %s", p->label, bt_ui_bytes(done, sizeof done, p->done));
 	if (p->total)
 		n += snprintf(line + n, sizeof line - (size_t)n, " of %s  %3d %%",

@@ -24,6 +24,7 @@ struct bt_ui_progress {
 	uint64_t first;       /* bytes that were there before: not counted in the rate */
 	double began, drawn;  /* seconds */
 	bool terminal, shown;
+	bool count; /* things are counted, not bytes */
 };
 void bt_ui_progress_begin(struct bt_ui_progress *p, const char *label, uint64_t first, uint64_t total);
 void bt_ui_progress_update(struct bt_ui_progress *p, uint64_t done, uint64_t total);

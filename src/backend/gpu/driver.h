@@ -70,7 +70,7 @@ struct bt_gpu {
 };
 
 struct bt_gpu_driver {
-	/* All calls are mandatory. After BATON_ERR_DEVICE the device is lost: every further call fails likewise, but free,
+	/* All calls are mandatory but keep. After BATON_ERR_DEVICE the device is lost: every further call fails likewise, but free,
 	 * discard and close still work. */
 	enum baton_status (*open)(uint32_t index, const struct bt_device_params *params, struct bt_gpu **out,
 	                          struct baton_error *err);
@@ -81,6 +81,8 @@ struct bt_gpu_driver {
 	void (*free)(struct bt_gpu *gpu, struct bt_gpu_mem *mem);
 	/* Get kernels ready (compile pipelines); wanted[BT_GPU_KERNELS]. What is ready already stays. */
 	enum baton_status (*prepare)(struct bt_gpu *gpu, const bool *wanted, struct baton_error *err);
+	/* (optional) What preparing has cost so far is kept for later runs, where there is a place for it. Never fails. */
+	void (*keep)(struct bt_gpu *gpu);
 	enum baton_status (*record)(struct bt_gpu *gpu, const struct bt_gpu_cmd *cmd, uint32_t n,
 	                            struct bt_gpu_recording **out, struct baton_error *err);
 	void (*discard)(struct bt_gpu *gpu, struct bt_gpu_recording *rec);

@@ -53,10 +53,11 @@ static enum baton_status load_weights(struct bt_exec *e, struct baton_error *err
 	for (uint32_t i = 0; i < e->c.plan->n_ops && !status; i++) {
 		const struct bt_op *op = &e->c.plan->op[i];
 		struct bt_gpu_node *node = &e->node[i];
+		if (op->kind == BT_OP_ROPE) node->rope = rope_index(e, op->rope.rope);
+		if (e->c.measure) continue;
 		const struct bt_tensor *t[BT_MAX_MATS];
 		uint32_t n_small = small_tensors(op, t);
 		for (uint32_t j = 0; j < n_small && !status; j++) status = small(e, t[j], &node->small[j], err);
-		if (op->kind == BT_OP_ROPE) node->rope = rope_index(e, op->rope.rope);
 		for (uint32_t j = 0; is_product(op) && j < op->matmul.n_mats && !status; j++) {
 			status = bt_gpu_weights_get(e->dev, op->matmul.mat[j].w, e->c.exact, &node->mat[j], err);
 			if (!status) status = small(e, op->matmul.mat[j].bias, &node->small[j], err);
@@ -136,6 +137,58 @@ size_t bt_gpu_scratch(const struct bt_exec *e)
 	return e->allocated;
 }
 
+/* Note the kernels of a step of n tokens, if there can be one: what is too large for the device is told when it runs. */
+static enum baton_status note_kernels(const struct bt_exec *e, uint32_t n_tokens, uint32_t n_splits, bool *wanted,
+                                      struct baton_error *err)
+{
+	const struct bt_plan *plan = e->c.plan;
+	enum baton_status status = BATON_OK;
+	for (uint32_t part = 0; part < (plan->n_parts ? plan->n_parts : 1) && !status; part++) {
+		struct bt_gpu_shape shape = {.part = part,
+		                             .n_tokens = n_tokens,
+		                             .n_logits = n_tokens < e->c.n_logits ? n_tokens : e->c.n_logits,
+		                             .n_splits = n_splits};
+		struct bt_gpu_cmd *cmd = NULL;
+		uint32_t n = 0;
+		status = bt_gpu_lower(e, shape, &cmd, &n, err);
+		for (uint32_t i = 0; i < n && !status; i++)
+			if (cmd[i].kernel != BT_GPU_COPY) wanted[cmd[i].kernel] = true;
+		bt_mem_free(cmd);
+	}
+	return status == BATON_ERR_LIMIT ? BATON_OK : status;
+}
+
+#define AT_ONCE 16u /* kernels compiled between two looks at the progress */
+
+/* Compile what steps of all sizes will need, so that no token waits for it: kernels change where few tokens become more,
+ * around powers of two. */
+static enum baton_status prepare(struct bt_exec *e, struct baton_error *err)
+{
+	struct bt_gpu *gpu = e->dev->gpu;
+	const struct bt_progress *progress = e->c.progress;
+	bool wanted[BT_GPU_KERNELS] = {false}, some[BT_GPU_KERNELS] = {false};
+	enum baton_status status = BATON_OK;
+	for (uint32_t p = 1; p <= e->c.n_tokens && !status; p *= 2)
+		for (uint32_t n = p; n <= p + 1 && n <= e->c.n_tokens && !status; n++) {
+			status = note_kernels(e, n, 0, wanted, err);
+			if (!status && n <= 32) status = note_kernels(e, n, 2, wanted, err);
+		}
+	if (!status) status = note_kernels(e, e->c.n_tokens, 0, wanted, err);
+	uint64_t total = 0, done = 0;
+	for (uint32_t k = 0; k < BT_GPU_KERNELS; k++) total += wanted[k];
+	for (uint32_t k = 0, n = 0; k < BT_GPU_KERNELS && !status; k++) {
+		n += some[k] = wanted[k];
+		if (!n || (n < AT_ONCE && done + n < total)) continue;
+		status = gpu->driver->prepare(gpu, some, err);
+		done += n;
+		n = 0;
+		if (!status && progress && !progress->fn(progress->user, BATON_STAGE_KERNELS, done, total))
+			status = bt_fail(err, BATON_ERR_CANCELLED, "cancelled");
+	}
+	if (gpu->driver->keep) gpu->driver->keep(gpu);
+	return status;
+}
+
 enum baton_status bt_gpu_compile(struct bt_device *dev, const struct bt_compile *c, struct bt_exec **out,
                                  struct baton_error *err)
 {
@@ -154,6 +207,8 @@ enum baton_status bt_gpu_compile(struct bt_device *dev, const struct bt_compile 
 	if (!e->offset || !e->node || !e->rope || !e->recorded) status = bt_fail_nomem(err, 0, "a plan");
 	if (!status) status = load_weights(e, err);
 	if (!status) status = make_scratch(e, err);
+	if (!status && !c->measure) status = prepare(e, err);
+	e->c.progress = NULL;
 	e->values_mem = (struct bt_dev_mem){.handle = &e->values, .size = e->values.size, .cat = BT_MEM_SCRATCH};
 	if (status) bt_gpu_release(e);
 	else *out = e;

@@ -170,6 +170,8 @@ static bool read_card(const struct bt_vk_library *lib, VkPhysicalDevice physical
 	static const uint8_t rank[] = {3, 1, 0, 2, 4}; /* by VkPhysicalDeviceType */
 	c->rank = (unsigned)c->props.deviceType < sizeof rank ? rank[c->props.deviceType] : 3;
 	snprintf(c->driver, sizeof c->driver, "%.120s %.120s", a.v12.driverName, a.v12.driverInfo);
+	memcpy(c->device_uuid, a.v11.deviceUUID, sizeof c->device_uuid);
+	memcpy(c->driver_uuid, a.v11.driverUUID, sizeof c->driver_uuid);
 	read_memory(lib, c);
 	return true;
 }

@@ -1,7 +1,9 @@
-/* pipeline.c: kernels made into pipelines, when a plan first asks for them. */
+/* pipeline.c: kernels made into pipelines, several at a time: drivers take from milliseconds to seconds for each. */
 #include "backend/gpu/vulkan/vk.h"
 
-static enum baton_status make(struct bt_vk *vk, uint32_t k, struct baton_error *err)
+#include "base/pool.h"
+
+static VkResult make(struct bt_vk *vk, uint32_t k)
 {
 	struct bt_vk_spirv_place at = bt_vk_spirv_place[k][vk->card.fast ? BT_VK_FAST : BT_VK_PLAIN];
 	VkShaderModuleCreateInfo code = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
@@ -9,7 +11,7 @@ static enum baton_status make(struct bt_vk *vk, uint32_t k, struct baton_error *
 	                                 .pCode = (const uint32_t *)(const void *)(bt_vk_spirv + at.offset)};
 	VkShaderModule module;
 	VkResult r = vk->vkCreateShaderModule(vk->device, &code, NULL, &module);
-	if (r) return bt_vk_fail(vk, r, bt_gpu_kernel_table[k].name, err);
+	if (r) return r;
 	/* Teams are eight neighbours of a subgroup, so subgroups must be filled in order. */
 	bool full = vk->card.full_subgroups && bt_gpu_kernel_table[k].threads % vk->card.subgroup_max == 0;
 	VkComputePipelineCreateInfo info = {
@@ -23,14 +25,38 @@ static enum baton_status make(struct bt_vk *vk, uint32_t k, struct baton_error *
 	};
 	r = vk->vkCreateComputePipelines(vk->device, vk->cache, 1, &info, NULL, &vk->pipeline[k]);
 	vk->vkDestroyShaderModule(vk->device, module, NULL);
-	return r ? bt_vk_fail(vk, r, bt_gpu_kernel_table[k].name, err) : BATON_OK;
+	return r;
+}
+
+struct work {
+	struct bt_vk *vk;
+	uint16_t kernel[BT_GPU_KERNELS];
+	VkResult result[BT_GPU_KERNELS];
+};
+
+/* bt_task_fn. The pipeline cache takes care of threads itself (Vulkan 1.2, 10.7). */
+static void make_some(void *arg, size_t begin, size_t end, unsigned thread)
+{
+	struct work *w = arg;
+	(void)thread;
+	for (size_t i = begin; i < end; i++) w->result[i] = make(w->vk, w->kernel[i]);
 }
 
 enum baton_status bt_vk_prepare(struct bt_gpu *gpu, const bool *wanted, struct baton_error *err)
 {
 	struct bt_vk *vk = (struct bt_vk *)gpu;
+	struct work w = {.vk = vk};
+	struct bt_pool *pool = NULL;
+	uint32_t n = 0;
 	enum baton_status status = bt_vk_alive(vk, err);
 	for (uint32_t k = 0; k < BT_GPU_KERNELS && !status; k++)
-		if (wanted[k] && !vk->pipeline[k]) status = make(vk, k, err);
+		if (wanted[k] && !vk->pipeline[k]) w.kernel[n++] = (uint16_t)k;
+	if (status || !n) return status;
+	if (n > 1) bt_pool_open(vk->n_threads, &pool, NULL); /* without threads it takes longer */
+	bt_pool_run(pool, make_some, &w, n, 1);
+	bt_pool_close(&pool);
+	vk->fresh = true;
+	for (uint32_t i = 0; i < n && !status; i++)
+		if (w.result[i]) status = bt_vk_fail(vk, w.result[i], bt_gpu_kernel_table[w.kernel[i]].name, err);
 	return status;
 }

@@ -81,6 +81,7 @@ struct bt_vk_card {
 	bool dot_extension, control_extension; /* to be switched on (part of the core from 1.3 on) */
 	bool software;
 	uint8_t rank; /* discrete cards first */
+	uint8_t device_uuid[VK_UUID_SIZE], driver_uuid[VK_UUID_SIZE];
 };
 
 #define BT_VK_MAX_CARDS 16u
@@ -104,6 +105,11 @@ struct bt_vk {
 	VkPipeline pipeline[BT_GPU_KERNELS];
 	VkFence fence;
 	bool running, lost;
+	unsigned n_threads;    /* that compile */
+	bool fresh;            /* something was compiled since bt_vk_keep */
+	bool cache_loaded;     /* the file was there and good */
+	char cache_path[1024]; /* "": nothing is kept */
+	uint64_t cache_key;
 	BT_VK_DEVICE_FUNCTIONS(BT_VK_DECLARE)
 };
 
@@ -117,6 +123,9 @@ enum baton_status bt_vk_alloc(struct bt_gpu *gpu, enum bt_mem_cat cat, enum bt_g
                               struct bt_gpu_mem *out, struct baton_error *err);
 void bt_vk_free(struct bt_gpu *gpu, struct bt_gpu_mem *mem);
 VkBuffer bt_vk_buffer(const struct bt_gpu_mem *mem);
+/* cache.c: the pipeline cache, from the file of this device in dir (NULL: from nothing); and back into it. */
+VkResult bt_vk_cache_open(struct bt_vk *vk, const char *dir);
+void bt_vk_keep(struct bt_gpu *gpu);
 /* pipeline.c */
 enum baton_status bt_vk_prepare(struct bt_gpu *gpu, const bool *wanted, struct baton_error *err);
 /* record.c */

@@ -40,6 +40,7 @@ static void vk_close(struct bt_gpu *gpu)
 	struct bt_vk *vk = (struct bt_vk *)gpu;
 	if (!vk) return;
 	if (vk->device && vk->vkDestroyDevice) {
+		if (vk->cache) bt_vk_keep(gpu);
 		if (vk->running) vk->vkDeviceWaitIdle(vk->device);
 		for (uint32_t k = 0; k < BT_GPU_KERNELS; k++)
 			if (vk->pipeline[k]) vk->vkDestroyPipeline(vk->device, vk->pipeline[k], NULL);
@@ -87,7 +88,7 @@ static VkResult create_device(struct bt_vk *vk)
 	return vk->lib->vkCreateDevice(c->physical, &info, NULL, &vk->device);
 }
 
-static enum baton_status open_device(struct bt_vk *vk, struct baton_error *err)
+static enum baton_status open_device(struct bt_vk *vk, const char *cache_dir, struct baton_error *err)
 {
 	VkResult r = create_device(vk);
 	if (r) {
@@ -111,8 +112,7 @@ static enum baton_status open_device(struct bt_vk *vk, struct baton_error *err)
 	r = vk->vkCreatePipelineLayout(vk->device, &layout, NULL, &vk->layout);
 	VkFenceCreateInfo fence = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
 	if (!r) r = vk->vkCreateFence(vk->device, &fence, NULL, &vk->fence);
-	VkPipelineCacheCreateInfo cache = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
-	if (!r) r = vk->vkCreatePipelineCache(vk->device, &cache, NULL, &vk->cache);
+	if (!r) r = bt_vk_cache_open(vk, cache_dir);
 	return r ? bt_vk_fail(vk, r, "opening the device", err) : BATON_OK;
 }
 
@@ -134,7 +134,8 @@ static enum baton_status vk_open(uint32_t index, const struct bt_device_params *
 		       sizeof vk->base.caps.max_grid);
 		vk->base.caps.max_alloc = vk->card.max_alloc;
 		vk->base.caps.shared = vk->card.shared;
-		status = open_device(vk, err);
+		vk->n_threads = params->n_threads;
+		status = open_device(vk, params->cache_dir, err);
 	}
 	if (status) vk_close(&vk->base);
 	else *out = &vk->base;
@@ -147,6 +148,7 @@ const struct bt_gpu_driver bt_vk_driver = {
 	.alloc = bt_vk_alloc,
 	.free = bt_vk_free,
 	.prepare = bt_vk_prepare,
+	.keep = bt_vk_keep,
 	.record = bt_vk_record,
 	.discard = bt_vk_discard,
 	.start = bt_vk_start,
