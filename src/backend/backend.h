@@ -73,6 +73,7 @@ struct bt_compile {
 	bool exact;                         /* f32 activations throughout */
 	bool measure;                       /* only for its sizes: weights stay away, and it can't run */
 	const struct bt_progress *progress; /* (optional) valid during the call */
+	unsigned n_threads;                 /* that may help; 0: the machine's cores */
 	const struct bt_type *type_k, *type_v;
 	const struct bt_dev_mem *k, *v; /* [plan->n_caches] pages [page][n_head_kv][BT_KV_PAGE][d] */
 	const struct bt_dev_mem *state; /* [plan->n_states] slots [slot][floats] */
@@ -82,7 +83,8 @@ struct bt_exec; /* a plan made ready on a device, with its scratch memory */
 
 struct bt_backend {
 	const char *name; /* "CPU", "null" */
-	bool host;        /* device 0 is the one that the program runs on: it takes what no other device does */
+	bool shared; /* an opened device may be used by several sessions, from several threads, and keeps weights for them */
+	bool host; /* device 0 is the one that the program runs on: it takes what no other device does */
 
 	/* All calls are mandatory unless marked (optional). */
 	uint32_t (*count)(void);
@@ -115,6 +117,8 @@ struct bt_backend {
 	 * before a part that reads it, and downloaded behind the one that wrote it. */
 	struct bt_dev_mem *(*value)(struct bt_exec *exec, uint32_t v, size_t *offset);
 	void (*release)(struct bt_exec *exec);
+	/* (optional) Bytes of weights that an opened device keeps, whether an executable uses them or not. */
+	size_t (*held)(struct bt_device *dev);
 	/* Bytes of scratch memory that an executable holds. */
 	size_t (*scratch)(const struct bt_exec *exec);
 };

@@ -76,13 +76,21 @@ static bool supports(const void *user, const struct bt_plan *plan, const struct 
 	return dev->backend->supports(dev->index, plan, op);
 }
 
+/* What this session may fill: weights of the model that are there already count as free. 0: unknown. */
+static uint64_t free_memory(const struct bt_devices *d, uint32_t i)
+{
+	const struct bt_session_device *dev = &d->device[i];
+	uint64_t memory = dev->info.memory_free;
+	return memory ? memory + bt_store_held(d->store, dev->backend, dev->index) : 0;
+}
+
 static enum baton_status place(struct bt_devices *d, const struct bt_place_rules *rules,
                                const struct bt_place_need *need, struct baton_error *err)
 {
 	struct bt_place_device device[BT_MAX_DEVICES];
 	for (uint32_t i = 0; i < d->n; i++) {
 		const struct bt_session_device *dev = &d->device[i];
-		uint64_t memory = dev->info.memory_free;
+		uint64_t memory = free_memory(d, i);
 		device[i] = (struct bt_place_device){.name = dev->info.name,
 		                                     .memory = memory - memory / MEMORY_LEFT,
 		                                     .supports = dev->backend->supports ? supports : NULL,
@@ -96,7 +104,7 @@ static bool suits(struct bt_devices *d, const struct bt_place_rules *rules)
 {
 	const struct bt_session_device *dev = &d->device[1];
 	const struct bt_place_total *t = &d->place.device[1];
-	uint64_t take = t->weights + t->cache + t->state + t->scratch, memory = dev->info.memory_free;
+	uint64_t take = t->weights + t->cache + t->state + t->scratch, memory = free_memory(d, 1);
 	for (uint32_t i = 0; i < d->plan->n_ops; i++) {
 		const struct bt_op *op = &d->plan->op[i];
 		if (op->kind == BT_OP_EMBED || !dev->backend->supports || supports(dev, d->plan, op)) continue;
@@ -165,18 +173,19 @@ const char *bt_devices_description(const struct bt_devices *d)
 	return d->device[0].info.description;
 }
 
-enum baton_status bt_devices_open(struct bt_devices *d, const struct bt_plan *plan, const char *list,
-                                  const struct bt_device_params *params, const struct bt_place_rules *rules,
-                                  const struct bt_place_need *need, struct baton_error *err)
+enum baton_status bt_devices_open(struct bt_devices *d, const struct bt_plan *plan, struct bt_store *store,
+                                  const char *list, const struct bt_device_params *params,
+                                  const struct bt_place_rules *rules, const struct bt_place_need *need,
+                                  struct baton_error *err)
 {
-	*d = (struct bt_devices){.plan = plan};
+	*d = (struct bt_devices){.plan = plan, .store = store};
 	enum baton_status status = find_devices(d, list, err);
 	if (!status) status = list ? place(d, rules, need, err) : place_by_default(d, rules, need, err);
 	if (!status) list_names(d);
 	for (uint32_t i = 0; i < d->n && !status; i++) {
 		struct bt_session_device *dev = &d->device[i];
 		if (!d->place.device[i].n_ops) continue;
-		status = dev->backend->open(dev->index, params, &dev->dev, err);
+		status = bt_store_take(store, dev->backend, dev->index, params, &dev->dev, err);
 		if (!status && d->place.n_segments > 1) status = bt_place_share(plan, &d->place, i, &dev->share, err);
 	}
 	if (status) {
@@ -193,7 +202,7 @@ void bt_devices_close(struct bt_devices *d)
 		struct bt_session_device *dev = &d->device[i];
 		if (dev->exec) dev->backend->release(dev->exec);
 		if (dev->share.n_parts) bt_share_free(&dev->share);
-		if (dev->dev) dev->backend->close(dev->dev);
+		bt_store_give(d->store, dev->dev, dev->lost);
 	}
 	bt_mem_free(d->staging);
 	if (d->place.n_devices) bt_placement_free(&d->place);
@@ -269,6 +278,11 @@ enum baton_status bt_devices_run(struct bt_devices *d, struct bt_step *step, str
 		if (!status) status = dev->backend->run(dev->exec, step, err);
 	}
 	return status;
+}
+
+void bt_devices_failed(struct bt_devices *d, enum baton_status status)
+{
+	for (uint32_t i = 0; i < d->n && status == BATON_ERR_DEVICE; i++) d->device[i].lost = true;
 }
 
 size_t bt_devices_scratch(const struct bt_devices *d)

@@ -6,7 +6,7 @@
 #ifndef BT_ENGINE_DEVICES_H
 #define BT_ENGINE_DEVICES_H
 
-#include "backend/backend.h"
+#include "engine/store.h"
 #include "plan/place.h"
 
 struct bt_session_device {
@@ -14,12 +14,14 @@ struct bt_session_device {
 	uint32_t index; /* among the back end's devices */
 	struct bt_device_info info;
 	struct bt_device *dev; /* NULL: nothing is placed on it, so it was not opened */
+	bool lost;             /* it has failed: no session is to have it again */
 	struct bt_plan share;  /* of several devices; empty where one has the whole plan */
 	struct bt_exec *exec;
 };
 
 struct bt_devices {
 	const struct bt_plan *plan;
+	struct bt_store *store;                          /* the model's */
 	struct bt_session_device device[BT_MAX_DEVICES]; /* [0] is the host, whether it is used or not */
 	uint32_t n;
 	struct bt_placement place;
@@ -34,9 +36,10 @@ struct bt_devices {
 /* Find the devices of a list ("Vulkan0,Vulkan1", also separated by /; "none": the host alone), place the plan on them and open
  * those that got something. Rules and sizes as in plan/place.h. list NULL: the first device beside the host that is not hidden,
  * computes every operation and has the memory for all that the rules give it; else the host. */
-enum baton_status bt_devices_open(struct bt_devices *d, const struct bt_plan *plan, const char *list,
-                                  const struct bt_device_params *params, const struct bt_place_rules *rules,
-                                  const struct bt_place_need *need, struct baton_error *err);
+enum baton_status bt_devices_open(struct bt_devices *d, const struct bt_plan *plan, struct bt_store *store,
+                                  const char *list, const struct bt_device_params *params,
+                                  const struct bt_place_rules *rules, const struct bt_place_need *need,
+                                  struct baton_error *err);
 /* Takes half-opened ones too. */
 void bt_devices_close(struct bt_devices *d);
 
@@ -44,6 +47,8 @@ void bt_devices_close(struct bt_devices *d);
 enum baton_status bt_devices_compile(struct bt_devices *d, const struct bt_compile *c, struct baton_error *err);
 /* Compute one step; logits are in step->logits on return. */
 enum baton_status bt_devices_run(struct bt_devices *d, struct bt_step *step, struct baton_error *err);
+/* A call on the devices has failed so: after BATON_ERR_DEVICE no other session is to be given the same ones. */
+void bt_devices_failed(struct bt_devices *d, enum baton_status status);
 /* What the first device of names is, "AMD EPYC (avx512vnni)". */
 const char *bt_devices_description(const struct bt_devices *d);
 /* Bytes of scratch memory on all devices and for staging. */

@@ -121,6 +121,7 @@ enum baton_status baton_model_open(const char *path, const struct baton_model_pa
 	status = bt_arch_build(m->gguf, &m->plan, &m->hp, err);
 	if (!status) status = bt_tokenizer_open(m->gguf, &m->tokenizer, err);
 	if (!status) status = check_vocab(m, err);
+	if (!status) status = bt_store_open(&m->store, err);
 	if (status) bt_fail_prefix(err, path);
 	else describe(m);
 out:
@@ -133,6 +134,7 @@ void baton_model_close(struct baton_model **model)
 {
 	struct baton_model *m = *model;
 	if (!m) return;
+	bt_store_close(&m->store);
 	bt_plan_free(&m->plan);
 	bt_tokenizer_close(&m->tokenizer);
 	bt_gguf_close(&m->gguf);

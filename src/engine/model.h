@@ -3,6 +3,7 @@
 #define BT_ENGINE_MODEL_H
 
 #include "arch/arch.h"
+#include "engine/store.h"
 #include "text/tokenizer.h"
 
 struct baton_model {
@@ -10,6 +11,7 @@ struct baton_model {
 	struct bt_tokenizer *tokenizer; /* NULL: the file has none */
 	struct bt_plan plan;
 	struct bt_hparams hp;
+	struct bt_store *store; /* devices, shared by the sessions */
 	char architecture[64], name[128], type[160];
 	uint64_t n_params, size;
 };

@@ -121,7 +121,8 @@ static enum baton_status open_devices(struct baton_session *s, struct baton_erro
 	uint32_t n_slots = n_state_slots(plan, p->n_seq, p->n_checkpoints);
 	for (uint32_t i = 0; i < plan->n_states; i++)
 		state[i] = (uint64_t)n_slots * plan->state[i].floats * sizeof(float);
-	enum baton_status status = bt_devices_open(&s->devices, plan, p->device, &dp, &rules, &need, err);
+	enum baton_status status = bt_devices_open(&s->devices, plan, s->model->store, p->device, &dp, &rules, &need,
+	                                           err);
 	bt_mem_free(cache);
 	return status;
 }
@@ -174,6 +175,7 @@ static enum baton_status make_ready(struct baton_session *s, uint32_t n_logits, 
 	                       .exact = s->params.exact,
 	                       .measure = s->params.measure,
 	                       .progress = progress.fn ? &progress : NULL,
+	                       .n_threads = s->params.n_threads,
 	                       .type_k = s->type_k,
 	                       .type_v = s->type_v,
 	                       .k = s->k,
@@ -217,6 +219,7 @@ static enum baton_status open_session(const struct baton_model *model, const str
 	if (!status) status = open_arrays(s, err);
 	if (!status) status = make_ready(s, logits_at_first(s), err);
 	s->params.progress = NULL; /* the caller's until here */
+	bt_devices_failed(&s->devices, status);
 	return status;
 }
 
@@ -532,6 +535,7 @@ enum baton_status baton_eval(struct baton_session *s, const struct baton_input *
 		if (s->pending[in[i].seq]) status = catch_up(s, in[i].seq, err);
 	if (!status) status = run_steps(s, in, n, &done, err);
 	if (status) {
+		bt_devices_failed(&s->devices, status);
 		undo(s);
 		return status;
 	}

@@ -4,24 +4,45 @@
 
 #include "backend/gpu/driver.h"
 #include "backend/gpu/formats.h"
+#include "base/pool.h"
+
+#include <pthread.h>
+
+/* Memory in which weights stand. */
+struct bt_gpu_block {
+	struct bt_gpu_mem mem;
+	size_t used;
+	uint32_t users; /* of all its matrices together */
+	bool vectors; /* for norms and biases: matrices of another precision use the same ones, and must not be kept by them */
+};
 
 /* A tensor in device memory. */
 struct bt_gpu_matrix {
 	const struct bt_tensor *tensor;
+	struct bt_gpu_block *block;
+	uint32_t users; /* executables that read it */
 	bool exact;
 	enum bt_gpu_format format;
 	uint64_t plane[BT_GPU_PLANES];  /* addresses; 0: no such plane */
 	uint32_t n_rows, n_k, n_blocks; /* rows of one matrix (a stack of experts has several) */
 };
 
+/* Uploading: what all tensors of a plan share. */
+struct bt_gpu_upload {
+	struct bt_pool *pool; /* NULL: the caller alone */
+	const struct bt_progress *progress;
+	uint64_t done, total; /* bytes on the device */
+	uint64_t room;        /* that what is still to come takes, alignment included */
+};
 struct bt_gpu_device {
 	struct bt_device base;
+	pthread_mutex_t lock; /* held by every call of the device table: sessions may share a device */
 	struct bt_gpu *gpu;
+	struct bt_gpu_upload *upload;  /* the one under way, or NULL */
 	struct bt_gpu_matrix **matrix; /* [n_matrices] what was uploaded */
 	uint32_t n_matrices, cap_matrices;
-	struct bt_gpu_mem *block; /* [n_blocks] memory that they stand in */
+	struct bt_gpu_block **block; /* [n_blocks] memory that they stand in */
 	uint32_t n_blocks, cap_blocks;
-	size_t block_used;            /* of the last block */
 	struct bt_gpu_mem staging[2]; /* BT_GPU_WRITE, for uploads */
 	struct bt_gpu_mem reading;    /* BT_GPU_READ, for downloads */
 };
@@ -49,9 +70,20 @@ bool bt_gpu_supports(uint32_t index, const struct bt_plan *plan, const struct bt
 void bt_gpu_release(struct bt_exec *exec);
 size_t bt_gpu_scratch(const struct bt_exec *exec);
 
-/* The tensor in device memory, uploaded at the first asking; it stays until the device is closed. exact: as floats. */
+size_t bt_gpu_held(struct bt_device *dev);
+
+/* The bytes that a tensor would take, 0 if it is there already. exact: as floats. */
+uint64_t bt_gpu_weights_missing(const struct bt_gpu_device *dev, const struct bt_tensor *t, bool exact);
+/* The tensor in device memory, uploaded where it is not there; to be put back. It stays when nobody uses it, until memory is
+ * short (bt_gpu_weights_trim) or the device is closed. Threads and progress are dev->upload's. The device's lock is held. */
 enum baton_status bt_gpu_weights_get(struct bt_gpu_device *dev, const struct bt_tensor *t, bool exact,
                                      const struct bt_gpu_matrix **out, struct baton_error *err);
+void bt_gpu_weights_put(struct bt_gpu_device *dev, const struct bt_gpu_matrix *m);
+/* Free what nobody uses; true: there was something. */
+bool bt_gpu_weights_trim(struct bt_gpu_device *dev);
 void bt_gpu_weights_free(struct bt_gpu_device *dev);
+/* The driver's alloc, which makes room by trimming where it has to. */
+enum baton_status bt_gpu_take(struct bt_gpu_device *dev, enum bt_mem_cat cat, enum bt_gpu_place place, size_t size,
+                              struct bt_gpu_mem *out, struct baton_error *err);
 
 #endif

@@ -8,13 +8,21 @@ static bool is_product(const struct bt_op *op)
 	return op->kind == BT_OP_MATMUL || op->kind == BT_OP_MATMUL_EXPERTS || op->kind == BT_OP_LOGITS;
 }
 
+static enum baton_status matrix(struct bt_exec *e, const struct bt_tensor *t, bool exact,
+                                const struct bt_gpu_matrix **out, struct baton_error *err)
+{
+	enum baton_status status = bt_gpu_weights_get(e->dev, t, exact, out, err);
+	if (!status) e->held[e->n_held++] = *out;
+	return status;
+}
+
 /* The address of a small tensor as floats; 0 for none. */
 static enum baton_status small(struct bt_exec *e, const struct bt_tensor *t, uint64_t *out, struct baton_error *err)
 {
 	const struct bt_gpu_matrix *m;
 	*out = 0;
 	if (!t) return BATON_OK;
-	enum baton_status status = bt_gpu_weights_get(e->dev, t, true, &m, err);
+	enum baton_status status = matrix(e, t, true, &m, err);
 	if (!status) *out = m->plane[BT_GPU_PLANE_Q];
 	return status;
 }
@@ -47,8 +55,31 @@ static uint32_t small_tensors(const struct bt_op *op, const struct bt_tensor *t[
 	}
 }
 
+#define WORTH_THREADS ((uint64_t)4 << 20) /* bytes to upload */
+
+/* What is to be uploaded, and threads for it if it is much. */
+static struct bt_gpu_upload plan_upload(const struct bt_exec *e)
+{
+	struct bt_gpu_upload up = {.progress = e->c.progress};
+	for (uint32_t i = 0; i < e->c.plan->n_ops && !e->c.measure; i++) {
+		const struct bt_op *op = &e->c.plan->op[i];
+		for (uint32_t j = 0; is_product(op) && j < op->matmul.n_mats; j++)
+			up.total += bt_gpu_weights_missing(e->dev, op->matmul.mat[j].w, e->c.exact);
+	}
+	for (uint32_t i = 0; i < e->c.plan->n_ops && !e->c.measure; i++) {
+		const struct bt_tensor *t[BT_OP_TENSORS];
+		for (uint32_t j = 0, n = bt_op_tensors(&e->c.plan->op[i], t); j < n; j++)
+			up.room += bt_gpu_weights_missing(e->dev, t[j], e->c.exact) + 256 * BT_GPU_PLANES;
+	}
+	/* Without threads it takes longer. */
+	if (up.total > WORTH_THREADS) bt_pool_open(e->c.n_threads, &up.pool, NULL);
+	return up;
+}
+
 static enum baton_status load_weights(struct bt_exec *e, struct baton_error *err)
 {
+	struct bt_gpu_upload up = plan_upload(e);
+	e->dev->upload = &up;
 	enum baton_status status = BATON_OK;
 	for (uint32_t i = 0; i < e->c.plan->n_ops && !status; i++) {
 		const struct bt_op *op = &e->c.plan->op[i];
@@ -59,10 +90,12 @@ static enum baton_status load_weights(struct bt_exec *e, struct baton_error *err
 		uint32_t n_small = small_tensors(op, t);
 		for (uint32_t j = 0; j < n_small && !status; j++) status = small(e, t[j], &node->small[j], err);
 		for (uint32_t j = 0; is_product(op) && j < op->matmul.n_mats && !status; j++) {
-			status = bt_gpu_weights_get(e->dev, op->matmul.mat[j].w, e->c.exact, &node->mat[j], err);
+			status = matrix(e, op->matmul.mat[j].w, e->c.exact, &node->mat[j], err);
 			if (!status) status = small(e, op->matmul.mat[j].bias, &node->small[j], err);
 		}
 	}
+	e->dev->upload = NULL;
+	bt_pool_close(&up.pool);
 	return status;
 }
 
@@ -97,7 +130,7 @@ static enum baton_status take(struct bt_exec *e, enum bt_gpu_place where, size_t
                               struct baton_error *err)
 {
 	e->allocated += size;
-	enum baton_status status = e->dev->gpu->driver->alloc(e->dev->gpu, BT_MEM_SCRATCH, where, size, out, err);
+	enum baton_status status = bt_gpu_take(e->dev, BT_MEM_SCRATCH, where, size, out, err);
 	return status == BATON_ERR_NOMEM ? bt_fail_prefix(err, "working memory (a smaller -ub needs less)") : status;
 }
 
@@ -116,20 +149,30 @@ static enum baton_status make_scratch(struct bt_exec *e, struct baton_error *err
 	return status;
 }
 
-void bt_gpu_release(struct bt_exec *e)
+static void release(struct bt_exec *e)
 {
-	if (!e) return;
 	struct bt_gpu *gpu = e->dev->gpu;
 	gpu->driver->wait(gpu, NULL);
 	for (uint32_t i = 0; e->recorded && i < e->n_recorded; i++) gpu->driver->discard(gpu, e->recorded[i].rec);
 	struct bt_gpu_mem *mem[] = {&e->values,       &e->xq[0],  &e->xq[1], &e->part,
 	                            &e->logits_local, &e->logits, &e->step,  &e->pages};
 	for (size_t i = 0; i < sizeof mem / sizeof *mem; i++) gpu->driver->free(gpu, mem[i]);
+	for (uint32_t i = 0; i < e->n_held; i++) bt_gpu_weights_put(e->dev, e->held[i]);
+	bt_mem_free(e->held);
 	bt_mem_free(e->offset);
 	bt_mem_free(e->node);
 	bt_mem_free(e->rope);
 	bt_mem_free(e->recorded);
 	bt_mem_free(e);
+}
+
+void bt_gpu_release(struct bt_exec *e)
+{
+	if (!e) return;
+	struct bt_gpu_device *dev = e->dev;
+	pthread_mutex_lock(&dev->lock);
+	release(e);
+	pthread_mutex_unlock(&dev->lock);
 }
 
 size_t bt_gpu_scratch(const struct bt_exec *e)
@@ -202,12 +245,15 @@ enum baton_status bt_gpu_compile(struct bt_device *dev, const struct bt_compile 
 	e->offset = bt_mem_array(BT_MEM_HOST, c->plan->n_values + 1, sizeof *e->offset);
 	e->node = bt_mem_array(BT_MEM_HOST, c->plan->n_ops + 1, sizeof *e->node);
 	e->rope = bt_mem_array(BT_MEM_HOST, c->plan->n_ops + 1, sizeof *e->rope);
+	e->held = bt_mem_array(BT_MEM_HOST, c->plan->n_ops * (size_t)BT_OP_TENSORS + 1, sizeof(void *));
 	e->n_recorded = BT_GPU_RECORDINGS * (c->plan->n_parts ? c->plan->n_parts : 1);
 	e->recorded = bt_mem_array(BT_MEM_HOST, e->n_recorded, sizeof *e->recorded);
-	if (!e->offset || !e->node || !e->rope || !e->recorded) status = bt_fail_nomem(err, 0, "a plan");
+	if (!e->offset || !e->node || !e->rope || !e->recorded || !e->held) status = bt_fail_nomem(err, 0, "a plan");
+	pthread_mutex_lock(&e->dev->lock);
 	if (!status) status = load_weights(e, err);
 	if (!status) status = make_scratch(e, err);
 	if (!status && !c->measure) status = prepare(e, err);
+	pthread_mutex_unlock(&e->dev->lock);
 	e->c.progress = NULL;
 	e->values_mem = (struct bt_dev_mem){.handle = &e->values, .size = e->values.size, .cat = BT_MEM_SCRATCH};
 	if (status) bt_gpu_release(e);
@@ -286,7 +332,7 @@ static enum baton_status find_recording(struct bt_exec *e, struct bt_gpu_shape s
 	return record(e, shape, oldest, err);
 }
 
-enum baton_status bt_gpu_run(struct bt_exec *e, const struct bt_step *step, struct baton_error *err)
+static enum baton_status run(struct bt_exec *e, const struct bt_step *step, struct baton_error *err)
 {
 	struct bt_gpu *gpu = e->dev->gpu;
 	struct bt_gpu_recorded *r = NULL;
@@ -304,6 +350,15 @@ enum baton_status bt_gpu_run(struct bt_exec *e, const struct bt_step *step, stru
 	bool last = part.n && e->c.plan->op[part.first + part.n - 1].kind == BT_OP_LOGITS;
 	if (!status && last && step->n_logits)
 		memcpy(step->logits, e->logits.host, (size_t)step->n_logits * e->c.plan->n_vocab * sizeof(float));
+	return status;
+}
+
+enum baton_status bt_gpu_run(struct bt_exec *e, const struct bt_step *step, struct baton_error *err)
+{
+	struct bt_gpu_device *dev = e->dev;
+	pthread_mutex_lock(&dev->lock);
+	enum baton_status status = run(e, step, err);
+	pthread_mutex_unlock(&dev->lock);
 	return status;
 }
 

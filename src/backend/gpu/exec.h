@@ -42,8 +42,10 @@ struct bt_gpu_recorded {
 struct bt_exec {
 	struct bt_compile c;
 	struct bt_gpu_device *dev;
-	size_t *offset;              /* [n_values] into values */
-	struct bt_gpu_node *node;    /* [n_ops] */
+	size_t *offset;                    /* [n_values] into values */
+	struct bt_gpu_node *node;          /* [n_ops] */
+	const struct bt_gpu_matrix **held; /* [n_held] weights in use, as often as they were asked for */
+	uint32_t n_held;
 	const struct bt_rope **rope; /* [n_ropes] distinct settings */
 	uint32_t n_ropes;
 

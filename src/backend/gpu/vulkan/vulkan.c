@@ -190,6 +190,7 @@ static enum baton_status vk_device_open(uint32_t index, const struct bt_device_p
 
 const struct bt_backend bt_backend_vulkan = {
 	.name = "Vulkan",
+	.shared = true,
 	.count = vk_count,
 	.describe = vk_describe,
 	.open = vk_device_open,
@@ -204,5 +205,6 @@ const struct bt_backend bt_backend_vulkan = {
 	.run = bt_gpu_run,
 	.value = bt_gpu_exec_value,
 	.release = bt_gpu_release,
+	.held = bt_gpu_held,
 	.scratch = bt_gpu_scratch,
 };
