@@ -92,6 +92,8 @@ struct bt_backend {
 	enum baton_status (*open)(uint32_t index, const struct bt_device_params *params, struct bt_device **out,
 	                          struct baton_error *err);
 	void (*close)(struct bt_device *dev);
+	/* (optional) What the hardware and its driver can do, in words: "subgroups of 8 to 32; packed dot product; ...". */
+	void (*features)(uint32_t index, char *text, size_t size);
 	/* (optional) Does device `index` compute this operation? What it does not is placed on the host. Absent: everything. */
 	bool (*supports)(uint32_t index, const struct bt_plan *plan, const struct bt_op *op);
 

@@ -23,6 +23,7 @@ enum bt_tool_id {
 	BT_TOOL_TOKENIZE,
 	BT_TOOL_TEMPLATE,
 	BT_TOOL_EVAL,
+	BT_TOOL_DOCTOR,
 	BT_TOOL_IDS
 };
 
@@ -59,6 +60,7 @@ const char *bt_tool_group_name(enum bt_tool_group group);
 
 int bt_bench_main(const struct bt_opts *o);
 int bt_chat_main(const struct bt_opts *o);
+int bt_doctor_main(const struct bt_opts *o);
 int bt_eval_main(const struct bt_opts *o);
 int bt_perplexity_main(const struct bt_opts *o);
 int bt_pull_main(const struct bt_opts *o);

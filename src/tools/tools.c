@@ -214,6 +214,31 @@ const struct bt_tool bt_tool_table[] = {
 			"    a conversation in the format of Llama 3",
 		.main = bt_template_main,
 	},
+	{
+		.id = BT_TOOL_DOCTOR,
+		.group = BT_GROUP_MEASURE,
+		.name = "doctor",
+		.args = "[MODEL]",
+		.min_args = 0,
+		.max_args = 1,
+		.summary = "check that this machine's GPUs compute what its CPU computes",
+		.about =
+			"Lists devices with their drivers and what they can do, and checks each: memory that is written, copied and "
+			"read back, every kind of operation at the shapes of MODEL (without one: of a small made-up model in every "
+			"weight type that baton writes) against the CPU with random numbers, and with MODEL the logits of a short "
+			"prompt. The last line of each device is its verdict.\n"
+			"\n"
+			"The exit status is 0 when all is right and 1 when something is wrong. Operations that a device leaves to the "
+			"CPU are counted, and are no fault.",
+		.examples =
+			"baton doctor\n"
+			"    every GPU of the machine, a minute at most\n"
+			"baton doctor model.gguf -dev Vulkan0\n"
+			"    one GPU, with all kernels that a model needs\n"
+			"baton doctor --json\n"
+			"    one line of JSON for each device",
+		.main = bt_doctor_main,
+	},
 	{.id = BT_TOOL_EVAL,
          .group = BT_GROUP_SCRIPT,
          .name = "eval",

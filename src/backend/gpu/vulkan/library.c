@@ -60,7 +60,7 @@ enum baton_status bt_vk_library_open(const struct bt_vk_library **lib, struct ba
 }
 
 /* Is the extension among those of the device? */
-static bool has_extension(const struct bt_vk_library *lib, VkPhysicalDevice device, const char *name)
+bool bt_vk_has_extension(const struct bt_vk_library *lib, VkPhysicalDevice device, const char *name)
 {
 	uint32_t n = 0;
 	bool found = false;
@@ -87,7 +87,7 @@ static bool find_queue(const struct bt_vk_library *lib, struct bt_vk_card *c)
 
 static void read_memory(const struct bt_vk_library *lib, struct bt_vk_card *c)
 {
-	bool budget = has_extension(lib, c->physical, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+	bool budget = bt_vk_has_extension(lib, c->physical, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
 	VkPhysicalDeviceMemoryBudgetPropertiesEXT b = {
 		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
 	VkPhysicalDeviceMemoryProperties2 m = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
@@ -153,8 +153,10 @@ static bool read_card(const struct bt_vk_library *lib, VkPhysicalDevice physical
 	lib->vkGetPhysicalDeviceProperties2(physical, &first);
 	if (first.properties.apiVersion < FLOOR) return false;
 	bool core13 = first.properties.apiVersion >= VK_API_VERSION_1_3;
-	c->control_extension = !core13 && has_extension(lib, physical, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
-	c->dot_extension = !core13 && has_extension(lib, physical, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME);
+	c->control_extension = !core13 &&
+	                       bt_vk_has_extension(lib, physical, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
+	c->dot_extension = !core13 &&
+	                   bt_vk_has_extension(lib, physical, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME);
 	struct answers a = {0};
 	ask(lib, c, core13, &a);
 	if (!a.f12.bufferDeviceAddress || !a.f12.scalarBlockLayout || !a.f.features.shaderInt64 || !find_queue(lib, c))

@@ -90,6 +90,7 @@ struct bt_vk_card {
  * into one process (each time takes from the memory for thread-local variables), and an instance sees no less of devices that
  * come and go. The one thing in the library that is the process's own. */
 enum baton_status bt_vk_library_open(const struct bt_vk_library **lib, struct baton_error *err);
+bool bt_vk_has_extension(const struct bt_vk_library *lib, VkPhysicalDevice device, const char *name);
 /* The usable devices, best first; returns how many. */
 uint32_t bt_vk_cards(const struct bt_vk_library *lib, struct bt_vk_card card[BT_VK_MAX_CARDS]);
 
@@ -123,6 +124,8 @@ enum baton_status bt_vk_alloc(struct bt_gpu *gpu, enum bt_mem_cat cat, enum bt_g
                               struct bt_gpu_mem *out, struct baton_error *err);
 void bt_vk_free(struct bt_gpu *gpu, struct bt_gpu_mem *mem);
 VkBuffer bt_vk_buffer(const struct bt_gpu_mem *mem);
+/* features.c: for bt_backend.features. */
+void bt_vk_features(uint32_t index, char *text, size_t size);
 /* cache.c: the pipeline cache, from the file of this device in dir (NULL: from nothing); and back into it. */
 VkResult bt_vk_cache_open(struct bt_vk *vk, const char *dir);
 void bt_vk_keep(struct bt_gpu *gpu);

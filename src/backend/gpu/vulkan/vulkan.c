@@ -201,6 +201,7 @@ const struct bt_backend bt_backend_vulkan = {
 	.download = bt_gpu_device_download,
 	.copy = bt_gpu_device_copy,
 	.compile = bt_gpu_compile,
+	.features = bt_vk_features,
 	.supports = bt_gpu_supports,
 	.run = bt_gpu_run,
 	.value = bt_gpu_exec_value,
