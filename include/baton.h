@@ -178,6 +178,8 @@ struct baton_session_params {
 	const char *override_tensor;
 	const char *cpu_level; /* highest CPU level used: "c", "avx2", "avx512", "avx512vnni"; NULL: the machine's */
 	bool exact;            /* f32 activations and KV cache: for comparing, not for speed */
+	/* Seconds after which a GPU that does not answer counts as lost (BATON_ERR_DEVICE); default 60; 0: never. */
+	double gpu_timeout;
 	/* Folder where devices keep compiled kernels from run to run; made when needed; NULL: nothing is kept. */
 	const char *cache_dir;
 	/* Open it only to ask for its sizes (baton_session_get_info): no weights go to devices, and baton_eval refuses. */

@@ -23,6 +23,7 @@ struct bt_device_params {
 	unsigned n_threads;    /* CPU work: 0 = the machine's cores */
 	const char *cpu_level; /* highest CPU level to use ("c", "avx2", ...), NULL: all that the machine has */
 	bool plain_kernels;    /* GPU: use none of the features that a device may lack */
+	double timeout; /* seconds after which a device that does not answer counts as lost; 0: it has all the time it needs */
 	const char *cache_dir; /* folder for compiled kernels, made when needed; NULL: they are not kept */
 };
 

@@ -11,8 +11,12 @@
 
 struct baton_session_params baton_session_params_default(void)
 {
-	return (struct baton_session_params){
-		.n_batch = 2048, .n_ubatch = 512, .n_seq = 1, .n_gpu_layers = -1, .n_checkpoints = 4};
+	return (struct baton_session_params){.n_batch = 2048,
+	                                     .n_ubatch = 512,
+	                                     .n_seq = 1,
+	                                     .n_gpu_layers = -1,
+	                                     .n_checkpoints = 4,
+	                                     .gpu_timeout = 60};
 }
 
 static uint32_t pages_for(uint32_t n_ctx, uint32_t n_seq)
@@ -104,7 +108,10 @@ static enum baton_status open_devices(struct baton_session *s, struct baton_erro
 {
 	const struct baton_session_params *p = &s->params;
 	const struct bt_plan *plan = &s->model->plan;
-	struct bt_device_params dp = {.n_threads = p->n_threads, .cpu_level = p->cpu_level, .cache_dir = p->cache_dir};
+	struct bt_device_params dp = {.n_threads = p->n_threads,
+	                              .cpu_level = p->cpu_level,
+	                              .timeout = p->gpu_timeout,
+	                              .cache_dir = p->cache_dir};
 	struct bt_place_rules rules = {p->n_gpu_layers, p->n_cpu_moe, p->override_tensor};
 	uint64_t *cache = bt_mem_array(BT_MEM_HOST, plan->n_caches + plan->n_states + 1u, sizeof *cache);
 	if (!cache) return bt_fail_nomem(err, (plan->n_caches + plan->n_states) * sizeof *cache, "a session");

@@ -96,6 +96,7 @@ static enum baton_status logits_on(const struct doctor *d, const char *device, f
 	p.device = device;
 	p.n_ctx = 128;
 	p.n_threads = bt_opt_int(d->o, BT_OPT_THREADS) > 0 ? (uint32_t)bt_opt_int(d->o, BT_OPT_THREADS) : 0;
+	p.gpu_timeout = bt_opt_float(d->o, BT_OPT_GPU_TIMEOUT);
 	p.cache_dir = d->o->cache_dir[0] ? d->o->cache_dir : NULL;
 	enum baton_status status = bt_tool_open_session(d->model, &p, &s, err);
 	for (uint32_t i = 0; i < PROMPT; i++)
@@ -146,7 +147,8 @@ static enum baton_status check_logits(struct doctor *d, struct baton_error *err)
 /* All that is to be known of the device at hand. Returns what kept the check itself from being made. */
 static enum baton_status examine(struct doctor *d, struct baton_error *err)
 {
-	struct bt_device_params params = {.cache_dir = d->o->cache_dir[0] ? d->o->cache_dir : NULL};
+	struct bt_device_params params = {.timeout = bt_opt_float(d->o, BT_OPT_GPU_TIMEOUT),
+	                                  .cache_dir = d->o->cache_dir[0] ? d->o->cache_dir : NULL};
 	struct bt_device *dev = NULL;
 	struct baton_error bad;
 	char features[512] = "";

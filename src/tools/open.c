@@ -61,6 +61,7 @@ struct baton_session_params bt_tool_session_params(const struct bt_opts *o)
 	bt_tool_placement(o, &p);
 	p.cpu_level = chosen(o, BT_OPT_CPU_LEVEL);
 	p.exact = bt_opt_flag(o, BT_OPT_EXACT);
+	p.gpu_timeout = bt_opt_float(o, BT_OPT_GPU_TIMEOUT);
 	p.cache_dir = o->cache_dir[0] ? o->cache_dir : NULL;
 	p.cancel = interrupted;
 	return p;

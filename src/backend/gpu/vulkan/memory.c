@@ -17,11 +17,11 @@ void bt_vk_free(struct bt_gpu *gpu, struct bt_gpu_mem *mem)
 {
 	struct bt_vk *vk = (struct bt_vk *)gpu;
 	struct block *b = mem->handle;
-	if (b) {
+	if (b && bt_vk_idle(vk)) {
 		vk->vkDestroyBuffer(vk->device, b->buffer, NULL);
 		vk->vkFreeMemory(vk->device, b->memory, NULL); /* unmaps it */
-		bt_mem_free(b);
 	}
+	bt_mem_free(b);
 	*mem = (struct bt_gpu_mem){0};
 }
 

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#define TIMEOUT_NS UINT64_C(120000000000) /* a step that takes longer hangs */
+#define PATIENCE_NS UINT64_C(3000000000) /* for a lost device, before its memory is given up */
 
 struct bt_gpu_recording {
 	VkCommandPool pool;
@@ -15,7 +15,7 @@ void bt_vk_discard(struct bt_gpu *gpu, struct bt_gpu_recording *rec)
 	struct bt_vk *vk = (struct bt_vk *)gpu;
 	if (!rec) return;
 	if (vk->running && !vk->lost) bt_vk_wait(gpu, NULL);
-	vk->vkDestroyCommandPool(vk->device, rec->pool, NULL); /* frees the buffer */
+	if (bt_vk_idle(vk)) vk->vkDestroyCommandPool(vk->device, rec->pool, NULL); /* frees the buffer */
 	bt_mem_free(rec);
 }
 
@@ -114,7 +114,18 @@ enum baton_status bt_vk_start(struct bt_gpu *gpu, struct bt_gpu_recording *rec, 
 	if (!r) r = vk->vkQueueSubmit(vk->queue, 1, &info, vk->fence);
 	if (r) return bt_vk_fail(vk, r, "submitting work", err);
 	vk->running = true;
+	vk->waited = false;
 	return BATON_OK;
+}
+
+bool bt_vk_idle(struct bt_vk *vk)
+{
+	if (!vk->running) return true;
+	/* VK_ERROR_DEVICE_LOST is an answer, too: its driver has stopped it. */
+	VkResult r = vk->vkWaitForFences(vk->device, 1, &vk->fence, VK_TRUE, vk->waited ? 0 : PATIENCE_NS);
+	vk->waited = true;
+	vk->running = r == VK_TIMEOUT;
+	return !vk->running;
 }
 
 enum baton_status bt_vk_wait(struct bt_gpu *gpu, struct baton_error *err)
@@ -122,7 +133,7 @@ enum baton_status bt_vk_wait(struct bt_gpu *gpu, struct baton_error *err)
 	struct bt_vk *vk = (struct bt_vk *)gpu;
 	enum baton_status status = bt_vk_alive(vk, err);
 	if (status || !vk->running) return status;
-	VkResult r = vk->vkWaitForFences(vk->device, 1, &vk->fence, VK_TRUE, TIMEOUT_NS);
+	VkResult r = vk->vkWaitForFences(vk->device, 1, &vk->fence, VK_TRUE, vk->timeout_ns);
 	if (r) return bt_vk_fail(vk, r, "waiting for the device", err);
 	vk->running = false;
 	return BATON_OK;

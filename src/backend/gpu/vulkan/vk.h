@@ -23,7 +23,6 @@
 	X(vkGetDeviceProcAddr)
 #define BT_VK_DEVICE_FUNCTIONS(X)        \
 	X(vkDestroyDevice)               \
-	X(vkDeviceWaitIdle)              \
 	X(vkGetDeviceQueue)              \
 	X(vkCreateBuffer)                \
 	X(vkDestroyBuffer)               \
@@ -106,6 +105,8 @@ struct bt_vk {
 	VkPipeline pipeline[BT_GPU_KERNELS];
 	VkFence fence;
 	bool running, lost;
+	bool waited;           /* a lost device was given time to finish what it runs */
+	uint64_t timeout_ns;   /* a wait that takes longer means that the device hangs */
 	unsigned n_threads;    /* that compile */
 	bool fresh;            /* something was compiled since bt_vk_keep */
 	bool cache_loaded;     /* the file was there and good */
@@ -116,6 +117,9 @@ struct bt_vk {
 
 /* The sentence for a failed call; the loss of the device is remembered. */
 enum baton_status bt_vk_fail(struct bt_vk *vk, VkResult r, const char *what, struct baton_error *err);
+/* Has the device finished what it was given? It is asked with patience once. While it has not, nothing that it may use can be
+ * destroyed: what belongs to a device that hangs for good is left to the end of the process. */
+bool bt_vk_idle(struct bt_vk *vk);
 /* BATON_OK, or the status and sentence of a lost device. */
 enum baton_status bt_vk_alive(const struct bt_vk *vk, struct baton_error *err);
 

@@ -16,7 +16,7 @@ static const char *result_text(VkResult r)
 	case VK_ERROR_INITIALIZATION_FAILED: return "the driver could not start";
 	case VK_ERROR_FEATURE_NOT_PRESENT: return "a feature is missing";
 	case VK_ERROR_EXTENSION_NOT_PRESENT: return "an extension is missing";
-	case VK_TIMEOUT: return "no answer in time: the device hangs";
+	case VK_TIMEOUT: return "no answer in time: it hangs, or the step is long (--gpu-timeout, a smaller -ub)";
 	default: return "the driver failed";
 	}
 }
@@ -39,9 +39,8 @@ static void vk_close(struct bt_gpu *gpu)
 {
 	struct bt_vk *vk = (struct bt_vk *)gpu;
 	if (!vk) return;
-	if (vk->device && vk->vkDestroyDevice) {
+	if (vk->device && vk->vkDestroyDevice && bt_vk_idle(vk)) {
 		if (vk->cache) bt_vk_keep(gpu);
-		if (vk->running) vk->vkDeviceWaitIdle(vk->device);
 		for (uint32_t k = 0; k < BT_GPU_KERNELS; k++)
 			if (vk->pipeline[k]) vk->vkDestroyPipeline(vk->device, vk->pipeline[k], NULL);
 		if (vk->cache) vk->vkDestroyPipelineCache(vk->device, vk->cache, NULL);
@@ -135,6 +134,7 @@ static enum baton_status vk_open(uint32_t index, const struct bt_device_params *
 		vk->base.caps.max_alloc = vk->card.max_alloc;
 		vk->base.caps.shared = vk->card.shared;
 		vk->n_threads = params->n_threads;
+		vk->timeout_ns = params->timeout > 0 ? (uint64_t)(params->timeout * 1e9) : UINT64_MAX;
 		status = open_device(vk, params->cache_dir, err);
 	}
 	if (status) vk_close(&vk->base);
