@@ -176,6 +176,10 @@ struct baton_session_params {
 	int32_t n_gpu_layers;
 	uint32_t n_cpu_moe;
 	const char *override_tensor;
+	/* true (default): what is left open (n_gpu_layers -1) is chosen to fit the devices' free memory (experts of n_cpu_moe layers
+	 * stay on the CPU before whole layers do), and what is asked for and does not fit is refused, with what would. false: -1
+	 * means all layers, and nothing is checked. */
+	bool fit;
 	const char *cpu_level; /* highest CPU level used: "c", "avx2", "avx512", "avx512vnni"; NULL: the machine's */
 	bool exact;            /* f32 activations and KV cache: for comparing, not for speed */
 	/* Seconds after which a GPU that does not answer counts as lost (BATON_ERR_DEVICE); default 60; 0: never. */
@@ -223,6 +227,8 @@ BATON_API enum baton_status baton_seq_copy(struct baton_session *session, uint32
 struct baton_session_info {
 	uint32_t n_ctx, n_batch, n_ubatch, n_seq, n_threads;
 	uint32_t n_gpu_layers;   /* layers that went to other devices than the CPU, the output counted as one */
+	uint32_t n_cpu_moe;      /* layers whose experts stayed on the CPU */
+	bool fitted;             /* they were chosen so because there was no room for all */
 	const char *device;      /* "CPU"; "Vulkan0, CPU" where they share the layers; lives as long as the session */
 	const char *description; /* of the first of them: "AMD EPYC (avx512vnni)"; likewise */
 	bool chosen;             /* params.device was NULL: the device was chosen by the library */

@@ -15,6 +15,7 @@ struct bt_device_info {
 	char name[32];                      /* "CPU", "Vulkan0": what -dev takes */
 	char description[160];              /* "AMD EPYC (avx512vnni)" */
 	uint64_t memory_total, memory_free; /* bytes; 0: unknown */
+	uint64_t max_alloc;                 /* bytes of one allocation; 0: no limit */
 	bool hidden;                        /* only when asked for by name */
 	bool software;                      /* a processor that plays a GPU */
 };
@@ -120,6 +121,8 @@ struct bt_backend {
 	 * before a part that reads it, and downloaded behind the one that wrote it. */
 	struct bt_dev_mem *(*value)(struct bt_exec *exec, uint32_t v, size_t *offset);
 	void (*release)(struct bt_exec *exec);
+	/* (optional) Bytes that a weight takes on such a device; absent: as many as in the file. exact as in struct bt_compile. */
+	uint64_t (*weight_bytes)(const struct bt_tensor *t, bool exact);
 	/* (optional) Bytes of weights that an opened device keeps, whether an executable uses them or not. */
 	size_t (*held)(struct bt_device *dev);
 	/* Bytes of scratch memory that an executable holds. */

@@ -84,6 +84,14 @@ static uint64_t free_memory(const struct bt_devices *d, uint32_t i)
 	return memory ? memory + bt_store_held(d->store, dev->backend, dev->index) : 0;
 }
 
+/* bt_place_need.weight_bytes */
+static uint64_t weight_bytes(const void *user, uint32_t device, const struct bt_tensor *t)
+{
+	const struct bt_devices *d = user;
+	const struct bt_backend *b = d->device[device].backend;
+	return b->weight_bytes ? b->weight_bytes(t, d->exact) : t->size;
+}
+
 static enum baton_status place(struct bt_devices *d, const struct bt_place_rules *rules,
                                const struct bt_place_need *need, struct baton_error *err)
 {
@@ -96,7 +104,42 @@ static enum baton_status place(struct bt_devices *d, const struct bt_place_rules
 		                                     .supports = dev->backend->supports ? supports : NULL,
 		                                     .user = dev};
 	}
-	return bt_place(d->plan, device, d->n, rules, need, &d->place, err);
+	struct bt_place_need sized = *need;
+	sized.weight_bytes = weight_bytes;
+	sized.user = d;
+	return bt_place(d->plan, device, d->n, rules, &sized, &d->place, err);
+}
+
+/* Placed by rules that leave nothing open, it must fit. The sentence says what would: fewer layers, or a smaller context. */
+static enum baton_status check_fit(struct bt_devices *d, const struct bt_place_rules *rules,
+                                   const struct bt_place_need *need, struct baton_error *err)
+{
+	for (uint32_t i = 1; i < d->n && rules->fit && rules->n_gpu_layers >= 0; i++) {
+		const struct bt_place_total *t = &d->place.device[i];
+		uint64_t rest = t->weights + t->state + t->scratch, take = rest + t->cache, free = free_memory(d, i);
+		uint64_t memory = free - free / MEMORY_LEFT;
+		if (!memory || take <= memory) continue;
+		char context[48] = "";
+		uint64_t n_ctx = t->cache && rest < memory ? d->n_ctx * (memory - rest) / t->cache / 256 * 256 : 0;
+		if (n_ctx) snprintf(context, sizeof context, " or -c %u", (unsigned)n_ctx);
+		struct bt_place_rules open = *rules;
+		struct bt_devices other = *d;
+		open.n_gpu_layers = -1;
+		other.place = (struct bt_placement){0};
+		enum baton_status status = place(&other, &open, need, err);
+		if (status) return status;
+		uint32_t ngl = other.place.n_gpu_layers, ncmoe = other.place.n_cpu_moe;
+		char moe[32] = "";
+		if (ncmoe > rules->n_cpu_moe) snprintf(moe, sizeof moe, " -ncmoe %u", ncmoe);
+		bt_placement_free(&other.place);
+		return bt_fail(
+			err, BATON_ERR_NOMEM,
+			"%s: %.2f GB are needed for -ngl %d -c %u, %.2f GB are free for it; -ngl %u%s%s would fit "
+			"(--fit off tries nevertheless)",
+			d->device[i].info.name, (double)take * 1e-9, rules->n_gpu_layers, d->n_ctx,
+			(double)memory * 1e-9, ngl, moe, context);
+	}
+	return BATON_OK;
 }
 
 /* May device 1, which nobody has named, have what the rules give it? Else d->why says what is in the way. */
@@ -112,7 +155,8 @@ static bool suits(struct bt_devices *d, const struct bt_place_rules *rules)
 		         bt_op_table[op->kind].name, op->layer);
 		return false;
 	}
-	if (rules->n_gpu_layers < 0 ? d->place.n_gpu_layers <= d->plan->n_layer : memory && take > memory) {
+	if (rules->n_gpu_layers < 0 ? d->place.n_gpu_layers <= d->plan->n_layer || d->place.n_cpu_moe > rules->n_cpu_moe
+	                            : memory && take > memory) {
 		snprintf(d->why, sizeof d->why,
 		         "%s has %.1f GB free, and the model does not fit (-dev %s -ngl N shares it)", dev->info.name,
 		         (double)memory * 1e-9, dev->info.name);
@@ -178,9 +222,10 @@ enum baton_status bt_devices_open(struct bt_devices *d, const struct bt_plan *pl
                                   const struct bt_place_rules *rules, const struct bt_place_need *need,
                                   struct baton_error *err)
 {
-	*d = (struct bt_devices){.plan = plan, .store = store};
+	*d = (struct bt_devices){.plan = plan, .store = store, .exact = d->exact, .n_ctx = d->n_ctx};
 	enum baton_status status = find_devices(d, list, err);
 	if (!status) status = list ? place(d, rules, need, err) : place_by_default(d, rules, need, err);
+	if (!status && list) status = check_fit(d, rules, need, err);
 	if (!status) list_names(d);
 	for (uint32_t i = 0; i < d->n && !status; i++) {
 		struct bt_session_device *dev = &d->device[i];

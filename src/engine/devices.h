@@ -25,6 +25,8 @@ struct bt_devices {
 	struct bt_session_device device[BT_MAX_DEVICES]; /* [0] is the host, whether it is used or not */
 	uint32_t n;
 	struct bt_placement place;
+	bool exact;      /* as in struct bt_compile */
+	uint32_t n_ctx;  /* tokens that need's caches are for */
 	bool chosen;     /* nobody named devices: who computes was decided here */
 	bool tried;      /* then: a GPU was found fit; stays after bt_devices_open has failed */
 	char why[256];   /* or why the GPU that there is does not compute; "": it does, or there is none */
@@ -36,6 +38,8 @@ struct bt_devices {
 /* Find the devices of a list ("Vulkan0,Vulkan1", also separated by /; "none": the host alone), place the plan on them and open
  * those that got something. Rules and sizes as in plan/place.h. list NULL: the first device beside the host that is not hidden,
  * computes every operation and has the memory for all that the rules give it; else the host. */
+/* exact and n_ctx of d are set before. What the rules ask for explicitly must fit where rules->fit is set: else one sentence with the
+ * rules that would (BATON_ERR_NOMEM). */
 enum baton_status bt_devices_open(struct bt_devices *d, const struct bt_plan *plan, struct bt_store *store,
                                   const char *list, const struct bt_device_params *params,
                                   const struct bt_place_rules *rules, const struct bt_place_need *need,

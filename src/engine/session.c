@@ -16,7 +16,8 @@ struct baton_session_params baton_session_params_default(void)
 	                                     .n_seq = 1,
 	                                     .n_gpu_layers = -1,
 	                                     .n_checkpoints = 4,
-	                                     .gpu_timeout = 60};
+	                                     .gpu_timeout = 60,
+	                                     .fit = true};
 }
 
 static uint32_t pages_for(uint32_t n_ctx, uint32_t n_seq)
@@ -112,7 +113,10 @@ static enum baton_status open_devices(struct baton_session *s, struct baton_erro
 	                              .cpu_level = p->cpu_level,
 	                              .timeout = p->gpu_timeout,
 	                              .cache_dir = p->cache_dir};
-	struct bt_place_rules rules = {p->n_gpu_layers, p->n_cpu_moe, p->override_tensor};
+	struct bt_place_rules rules = {p->n_gpu_layers, p->n_cpu_moe, p->override_tensor, p->fit};
+	if (!p->fit && p->n_gpu_layers < 0) rules.n_gpu_layers = (int32_t)plan->n_layer + 1;
+	s->devices.exact = p->exact;
+	s->devices.n_ctx = p->n_ctx;
 	uint64_t *cache = bt_mem_array(BT_MEM_HOST, plan->n_caches + plan->n_states + 1u, sizeof *cache);
 	if (!cache) return bt_fail_nomem(err, (plan->n_caches + plan->n_states) * sizeof *cache, "a session");
 	uint64_t *state = cache + plan->n_caches;
@@ -134,6 +138,18 @@ static enum baton_status open_devices(struct baton_session *s, struct baton_erro
 	return status;
 }
 
+/* A layer's keys are one block of memory: not every driver gives that much at once. */
+static enum baton_status check_block(const struct baton_session *s, const struct bt_session_device *at, uint64_t bytes,
+                                     struct baton_error *err)
+{
+	uint64_t most = at->info.max_alloc, n_ctx = s->params.n_ctx;
+	if (!most || bytes <= most) return BATON_OK;
+	return bt_fail(err, BATON_ERR_NOMEM,
+	               "%s gives %.2f GB at once, and the keys of a layer take %.2f GB with -c %u; -c %u would fit",
+	               at->info.name, (double)most * 1e-9, (double)bytes * 1e-9, s->params.n_ctx,
+	               (unsigned)(n_ctx * most / bytes / BT_KV_PAGE * BT_KV_PAGE));
+}
+
 static enum baton_status open_cache(struct baton_session *s, struct baton_error *err)
 {
 	const struct bt_plan *plan = &s->model->plan;
@@ -148,7 +164,8 @@ static enum baton_status open_cache(struct baton_session *s, struct baton_error 
 		size_t k = n_pages * page_bytes(s->type_k, c->n_head_kv, c->d_k);
 		size_t v = n_pages * page_bytes(s->type_v, c->n_head_kv, c->d_v);
 		struct bt_session_device *at = cache_device(s, i);
-		status = at->backend->alloc(at->dev, BT_MEM_KV, k, &s->k[i], err);
+		status = check_block(s, at, k > v ? k : v, err);
+		if (!status) status = at->backend->alloc(at->dev, BT_MEM_KV, k, &s->k[i], err);
 		if (!status) status = at->backend->alloc(at->dev, BT_MEM_KV, v, &s->v[i], err);
 	}
 	return status;
@@ -306,6 +323,10 @@ void baton_session_get_info(const struct baton_session *s, struct baton_session_
 		.n_gpu_layers = s->devices.n > 1 ? s->devices.place.n_gpu_layers : 0,
 		.device = s->devices.names,
 		.description = bt_devices_description(&s->devices),
+		.n_cpu_moe = s->devices.place.n_cpu_moe,
+		.fitted = s->devices.n > 1 && s->params.fit && s->params.n_gpu_layers < 0 &&
+	                  (s->devices.place.n_gpu_layers <= s->model->plan.n_layer ||
+	                   s->devices.place.n_cpu_moe > s->params.n_cpu_moe),
 		.chosen = s->devices.chosen,
 		.why_not = s->devices.why,
 		.kv_bytes = bt_model_kv_bytes(&s->model->plan, s->params.n_ctx, s->params.n_seq, s->type_k, s->type_v),

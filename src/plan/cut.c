@@ -114,7 +114,8 @@ static int by_use(const void *a, const void *b)
 	return x->t < y->t ? -1 : x->t > y->t;
 }
 
-static enum baton_status add_weights(const struct bt_plan *plan, struct bt_placement *p, struct baton_error *err)
+static enum baton_status add_weights(const struct bt_plan *plan, const struct bt_place_need *need,
+                                     struct bt_placement *p, struct baton_error *err)
 {
 	struct use *use = bt_mem_array(BT_MEM_HOST, plan->n_ops * (size_t)BT_OP_TENSORS + 1, sizeof *use);
 	size_t n = 0;
@@ -127,7 +128,11 @@ static enum baton_status add_weights(const struct bt_plan *plan, struct bt_place
 	}
 	qsort(use, n, sizeof *use, by_use);
 	for (size_t i = 0; i < n; i++)
-		if (!i || by_use(&use[i - 1], &use[i])) p->device[use[i].device].weights += use[i].t->size;
+		if (!i || by_use(&use[i - 1], &use[i]))
+			p->device[use[i].device].weights += need->weight_bytes
+			                                            ? need->weight_bytes(need->user, use[i].device,
+			                                                                 use[i].t)
+			                                            : use[i].t->size;
 	bt_mem_free(use);
 	return BATON_OK;
 }
@@ -177,7 +182,7 @@ enum baton_status bt_cut(const struct bt_plan *plan, const struct bt_place_need 
 		if (need->cache) p->device[p->cache[i]].cache += need->cache[i];
 	for (uint32_t i = 0; i < plan->n_states; i++)
 		if (need->state) p->device[p->state[i]].state += need->state[i];
-	status = add_weights(plan, p, err);
+	status = add_weights(plan, need, p, err);
 	if (!status) status = add_scratch(plan, need, p, err);
 out:
 	bt_mem_free(w.home);

@@ -11,6 +11,7 @@ struct place {
 	const struct bt_place_device *device;
 	uint32_t n;
 	const struct bt_place_rules *rules;
+	uint32_t n_cpu_moe;
 	uint8_t *forced; /* [n_ops] by -ot, or BT_NO_DEVICE */
 	uint8_t *layer;  /* [n_layer + 1] by -ngl; the last is the output's */
 	uint8_t *home;   /* [n_values] working space of bt_cut_cost */
@@ -55,7 +56,7 @@ static uint8_t by_rule(const struct place *p, uint32_t i)
 	const struct bt_op *op = &p->plan->op[i];
 	if (p->forced[i] != BT_NO_DEVICE) return p->forced[i];
 	if (op->kind == BT_OP_EMBED) return 0;
-	if (op->kind == BT_OP_MATMUL_EXPERTS && op->layer < p->rules->n_cpu_moe) return 0;
+	if (op->kind == BT_OP_MATMUL_EXPERTS && op->layer < p->n_cpu_moe) return 0;
 	return p->layer[op->kind == BT_OP_LOGITS ? p->plan->n_layer : op->layer];
 }
 
@@ -212,11 +213,43 @@ static bool fits(const struct place *p, const struct bt_placement *out)
 	return true;
 }
 
+static bool has_experts(const struct bt_plan *plan)
+{
+	for (uint32_t i = 0; i < plan->n_ops; i++)
+		if (plan->op[i].kind == BT_OP_MATMUL_EXPERTS) return true;
+	return false;
+}
+
+/* All layers, but the experts of as few as possible on the host: halving. *fit: even with none of them it is not too much. */
+static enum baton_status place_experts(struct place *p, const struct bt_place_need *need, struct bt_placement *out,
+                                       bool *fit, struct baton_error *err)
+{
+	uint32_t lo = 0, hi = p->plan->n_layer, n = 0; /* hi may fit, below lo nothing does */
+	out->n_gpu_layers = p->plan->n_layer + 1;
+	for (;;) {
+		p->n_cpu_moe = out->n_cpu_moe = n;
+		place_layers(p, out->n_gpu_layers);
+		enum baton_status status = bt_cut(p->plan, need, out, err);
+		if (status) return status;
+		*fit = fits(p, out);
+		if (*fit) hi = n;
+		else lo = n + 1;
+		if ((*fit && lo == hi) || lo > hi) return BATON_OK;
+		n = lo + (hi - lo) / 2;
+	}
+}
+
 /* As many layers as fit: halving, since what a device gets grows with the layers. */
 static enum baton_status place_fitting(struct place *p, const struct bt_place_need *need, struct bt_placement *out,
                                        struct baton_error *err)
 {
 	uint32_t lo = 0, hi = p->plan->n_layer + 1, n = hi;
+	if (p->rules->fit && !p->n_cpu_moe && !p->rules->override_tensor && has_experts(p->plan)) {
+		bool fit;
+		enum baton_status status = place_experts(p, need, out, &fit, err);
+		if (status || fit) return status;
+		/* Not even without experts: whole layers, too; theirs are on the host now. */
+	}
 	for (;;) {
 		place_layers(p, n);
 		enum baton_status status = bt_cut(p->plan, need, out, err);
@@ -250,9 +283,9 @@ enum baton_status bt_place(const struct bt_plan *plan, const struct bt_place_dev
                            const struct bt_place_rules *rules, const struct bt_place_need *need,
                            struct bt_placement *out, struct baton_error *err)
 {
-	struct place p = {.plan = plan, .device = device, .n = n, .rules = rules};
+	struct place p = {.plan = plan, .device = device, .n = n, .rules = rules, .n_cpu_moe = rules->n_cpu_moe};
 	struct bt_arena work;
-	*out = (struct bt_placement){.n_devices = n};
+	*out = (struct bt_placement){.n_devices = n, .n_cpu_moe = rules->n_cpu_moe};
 	bt_arena_init(&out->arena, BT_MEM_HOST, 0);
 	bt_arena_init(&work, BT_MEM_HOST, 0);
 	if (!n || n > BT_MAX_DEVICES)

@@ -29,6 +29,9 @@ struct bt_place_rules {
 	const char
 		*override_tensor; /* "REGEX=DEVICE", several separated by , or ; the first that matches a weight's name
 	                                counts; NULL: none */
+	/* n_gpu_layers is -1, and neither of the others says anything: of a model with experts, whose weights are many and read
+	 * seldom, those of the first layers stay on the host before whole layers do. */
+	bool fit;
 };
 
 /* What the plan takes beside its weights. */
@@ -36,6 +39,9 @@ struct bt_place_need {
 	const uint64_t *cache;       /* [n_caches] bytes of each KV cache */
 	const uint64_t *state;       /* [n_states] bytes of each recurrent state, all sequences together */
 	uint32_t n_tokens, n_logits; /* most rows in a step */
+	/* (optional) Bytes that a weight takes on a device; NULL: as many as in the file. */
+	uint64_t (*weight_bytes)(const void *user, uint32_t device, const struct bt_tensor *t);
+	const void *user;
 };
 
 /* A value that goes from one device to another before a segment runs. */
@@ -61,6 +67,7 @@ struct bt_placement {
 	struct bt_arena arena; /* owns everything below */
 	uint32_t n_devices;
 	uint32_t n_gpu_layers; /* after -1 was resolved; n_layer + 1: all and the output */
+	uint32_t n_cpu_moe;    /* likewise, after fitting */
 	uint8_t *op;           /* [n_ops] device of each operation */
 	uint8_t *cache;        /* [n_caches] */
 	uint8_t *state;        /* [n_states] */

@@ -117,6 +117,7 @@ static enum baton_status open_session(struct bench *b, const struct bt_bench_cas
 	p.n_cpu_moe = (uint32_t)c->n_cpu_moe;
 	p.override_tensor = strcmp(c->override_tensor, "none") ? c->override_tensor : NULL;
 	p.cpu_level = chosen(bt_opt_str(b->o, BT_OPT_CPU_LEVEL));
+	p.fit = bt_opt_flag(b->o, BT_OPT_FIT);
 	p.gpu_timeout = bt_opt_float(b->o, BT_OPT_GPU_TIMEOUT);
 	p.cache_dir = b->o->cache_dir[0] ? b->o->cache_dir : NULL;
 	p.cancel = interrupted;

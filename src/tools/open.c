@@ -45,6 +45,7 @@ void bt_tool_placement(const struct bt_opts *o, struct baton_session_params *p)
 	p->n_gpu_layers = (int32_t)bt_opt_int(o, BT_OPT_GPU_LAYERS);
 	p->n_cpu_moe = (uint32_t)bt_opt_int(o, BT_OPT_N_CPU_MOE);
 	p->override_tensor = bt_opt_str(o, BT_OPT_OVERRIDE_TENSOR);
+	p->fit = bt_opt_flag(o, BT_OPT_FIT);
 }
 
 struct baton_session_params bt_tool_session_params(const struct bt_opts *o)
@@ -71,6 +72,9 @@ static void say_device(const struct baton_session *session)
 {
 	struct baton_session_info info;
 	baton_session_get_info(session, &info);
+	if (info.fitted)
+		fprintf(stderr, "baton: %s: room for a part of the model: -ngl %u -ncmoe %u\n", info.device,
+		        info.n_gpu_layers, info.n_cpu_moe);
 	if (!info.chosen || !isatty(STDERR_FILENO)) return;
 	if (info.why_not[0]) fprintf(stderr, "baton: computing on the CPU: %s\n", info.why_not);
 	else if (info.n_gpu_layers)

@@ -9,8 +9,8 @@ static struct bt_backend gpu;
 const struct bt_backend *const bt_backend_table[] = {&bt_backend_cpu, &gpu, &bt_backend_null, NULL};
 
 static struct {
-	uint64_t memory[2];
-	bool hidden, fails, cannot_attend, wants_no_plan;
+	uint64_t memory[2], max_alloc;
+	bool hidden, fails, cannot_attend, wants_no_plan, larger;
 } machine;
 
 static enum baton_status describe(uint32_t index, struct bt_device_info *out, struct baton_error *err)
@@ -18,6 +18,7 @@ static enum baton_status describe(uint32_t index, struct bt_device_info *out, st
 	(void)err;
 	*out = (struct bt_device_info){.memory_total = 1u << 30, .hidden = machine.hidden};
 	out->memory_free = machine.memory[index];
+	out->max_alloc = machine.max_alloc;
 	snprintf(out->name, sizeof out->name, "GPU%u", index);
 	snprintf(out->description, sizeof out->description, "a pretended GPU");
 	return BATON_OK;
@@ -43,6 +44,11 @@ static bool supports(uint32_t index, const struct bt_plan *plan, const struct bt
 {
 	(void)index, (void)plan;
 	return !machine.cannot_attend || op->kind != BT_OP_ATTENTION;
+}
+
+static uint64_t weight_bytes(const struct bt_tensor *t, bool exact)
+{
+	return t->size * (machine.larger || exact ? 3 : 1);
 }
 
 /* A session with these parameters computes on `device`, and says `why` if not on the GPU. */
@@ -145,6 +151,110 @@ static void a_gpu_that_fails_is_left_alone(void **state)
 	baton_model_close(&m);
 }
 
+/* Less and less memory: of a model with experts first those go to the CPU, then whole layers; it always fits, and what was
+ * chosen can be asked for by its flags. */
+static void experts_make_room_before_layers(void **state)
+{
+	(void)state;
+	struct baton_session_params p = some_params();
+	struct baton_model *m = open_fixture("qwen35moe.Q4_0", false);
+	uint32_t n_layer = m->plan.n_layer, seen_moe = 0, seen_layers = 0, last_moe = 0, last_ngl = n_layer + 1;
+	uint64_t all = 0;
+	p.device = "GPU0";
+	for (uint64_t memory = 1u << 30; memory > 20000;
+	     memory = memory == 1u << 30 ? all + all / 8 : memory * 15 / 16) {
+		machine.memory[0] = memory;
+		p.fit = true;
+		p.n_gpu_layers = -1;
+		p.n_cpu_moe = 0;
+		struct baton_session *s = open_session(m, &p);
+		struct baton_session_info info;
+		baton_session_get_info(s, &info);
+		const struct bt_place_total *t = &s->devices.place.device[1];
+		uint64_t take = t->weights + t->cache + t->state + t->scratch;
+		if (!all) all = take;
+		assert_true(take <= memory - memory / 16 || !info.n_gpu_layers);
+		assert_int_equal(info.fitted, info.n_cpu_moe > 0 || info.n_gpu_layers <= n_layer);
+		assert_true(info.n_cpu_moe >= last_moe && info.n_gpu_layers <= last_ngl);
+		if (info.n_gpu_layers <= n_layer) assert_int_equal(info.n_cpu_moe, n_layer); /* experts first */
+		seen_moe += info.n_cpu_moe > 0 && info.n_cpu_moe < n_layer;
+		seen_layers += info.n_gpu_layers > 0 && info.n_gpu_layers <= n_layer;
+		last_moe = info.n_cpu_moe;
+		last_ngl = info.n_gpu_layers;
+		baton_session_close(&s);
+		p.n_gpu_layers = (int32_t)info.n_gpu_layers;
+		p.n_cpu_moe = info.n_cpu_moe;
+		s = open_session(m, &p);
+		t = &s->devices.place.device[1];
+		assert_int_equal(take, t->weights + t->cache + t->state + t->scratch);
+		baton_session_close(&s);
+	}
+	assert_true(seen_moe && seen_layers && !last_ngl);
+	baton_model_close(&m);
+}
+
+/* What is asked for and does not fit is refused with what would; following it works. */
+static void what_does_not_fit_is_refused(void **state)
+{
+	(void)state;
+	struct baton_session_params p = some_params();
+	struct baton_model *m = open_fixture("llama-plain.Q8_0", false);
+	struct baton_session *s;
+	struct baton_error err;
+	p.device = "GPU0";
+	p.n_gpu_layers = 99;
+	p.n_ctx = 8192;
+	s = open_session(m, &p);
+	const struct bt_place_total *t = &s->devices.place.device[1];
+	uint64_t rest = t->weights + t->state + t->scratch, cache = t->cache;
+	baton_session_close(&s);
+	machine.memory[0] = (rest + cache / 2) * 16 / 15 + 16;
+	assert_int_equal(baton_session_open(m, &p, &s, &err), BATON_ERR_NOMEM);
+	assert_null(s);
+	unsigned ngl, context;
+	const char *words = strstr(err.text, "are free for it; ");
+	if (!words || sscanf(words, "are free for it; -ngl %u or -c %u would fit", &ngl, &context) != 2)
+		fail_msg("%s", err.text);
+	assert_true(ngl < 3 && context >= 3000 && context <= 4096);
+	p.n_ctx = context;
+	s = open_session(m, &p);
+	baton_session_close(&s);
+	p.n_ctx = 8192;
+	p.n_gpu_layers = (int32_t)ngl;
+	s = open_session(m, &p);
+	baton_session_close(&s);
+	p.n_gpu_layers = 99;
+	p.fit = false;
+	s = open_session(m, &p);
+	assert_int_equal(s->devices.place.n_gpu_layers, 3);
+	baton_session_close(&s);
+	p.n_gpu_layers = -1; /* all */
+	s = open_session(m, &p);
+	assert_int_equal(s->devices.place.n_gpu_layers, 3);
+	baton_session_close(&s);
+	/* No driver gives any amount at once. */
+	machine.max_alloc = cache / 8;
+	p.n_ctx = 8192;
+	assert_int_equal(baton_session_open(m, &p, &s, &err), BATON_ERR_NOMEM);
+	words = strstr(err.text, "with -c 8192; -c ");
+	if (!words || sscanf(words, "with -c 8192; -c %u would fit", &context) != 1) fail_msg("%s", err.text);
+	assert_int_equal(context, 4096);
+	p.n_ctx = context;
+	s = open_session(m, &p);
+	baton_session_close(&s);
+	machine.max_alloc = 0;
+	p.n_ctx = 8192;
+	/* Weights count in the size that they have there. */
+	p.fit = true;
+	p.n_gpu_layers = 99;
+	machine.memory[0] = (rest + cache) * 16 / 15 + 16;
+	s = open_session(m, &p);
+	baton_session_close(&s);
+	machine.larger = true;
+	assert_int_equal(baton_session_open(m, &p, &s, &err), BATON_ERR_NOMEM);
+	baton_model_close(&m);
+}
+
 int main(void)
 {
 	gpu = bt_backend_null;
@@ -153,11 +263,14 @@ int main(void)
 	gpu.open = open_gpu;
 	gpu.compile = compile;
 	gpu.supports = supports;
+	gpu.weight_bytes = weight_bytes;
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_first_gpu_that_can_do_it),
 		cmocka_unit_test(what_is_asked_for_counts),
 		cmocka_unit_test(a_gpu_that_cannot_do_all_is_left_alone),
 		cmocka_unit_test(a_gpu_that_fails_is_left_alone),
+		cmocka_unit_test(experts_make_room_before_layers),
+		cmocka_unit_test(what_does_not_fit_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -168,5 +168,6 @@ const struct bt_backend bt_backend_faulty = {
 	.value = bt_gpu_exec_value,
 	.release = bt_gpu_release,
 	.held = bt_gpu_held,
+	.weight_bytes = bt_gpu_weight_bytes,
 	.scratch = bt_gpu_scratch,
 };

@@ -71,6 +71,7 @@ void bt_gpu_release(struct bt_exec *exec);
 size_t bt_gpu_scratch(const struct bt_exec *exec);
 
 size_t bt_gpu_held(struct bt_device *dev);
+uint64_t bt_gpu_weight_bytes(const struct bt_tensor *t, bool exact);
 
 /* The bytes that a tensor would take, 0 if it is there already. exact: as floats. */
 uint64_t bt_gpu_weights_missing(const struct bt_gpu_device *dev, const struct bt_tensor *t, bool exact);

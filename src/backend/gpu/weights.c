@@ -213,12 +213,18 @@ static struct bt_gpu_matrix *find(const struct bt_gpu_device *dev, const struct 
 	return NULL;
 }
 
-uint64_t bt_gpu_weights_missing(const struct bt_gpu_device *dev, const struct bt_tensor *t, bool exact)
+uint64_t bt_gpu_weight_bytes(const struct bt_tensor *t, bool exact)
 {
-	struct bt_gpu_row_bytes row = bt_gpu_row_bytes(bt_gpu_format_of(t->type, exact), t->dim[0]);
+	/* Norms and biases are floats always. */
+	struct bt_gpu_row_bytes row = bt_gpu_row_bytes(bt_gpu_format_of(t->type, exact || t->n_rows == 1), t->dim[0]);
 	uint64_t bytes = 0;
 	for (int p = 0; p < BT_GPU_PLANES; p++) bytes += (uint64_t)row.plane[p] * t->n_rows;
-	return find(dev, t, exact) ? 0 : bytes;
+	return bytes;
+}
+
+uint64_t bt_gpu_weights_missing(const struct bt_gpu_device *dev, const struct bt_tensor *t, bool exact)
+{
+	return find(dev, t, exact) ? 0 : bt_gpu_weight_bytes(t, exact);
 }
 
 enum baton_status bt_gpu_weights_get(struct bt_gpu_device *dev, const struct bt_tensor *t, bool exact,

@@ -174,6 +174,7 @@ static enum baton_status vk_describe(uint32_t index, struct bt_device_info *out,
 	if (index >= find_cards(card, err)) return bt_fail(err, BATON_ERR_DEVICE, "Vulkan: no device %u", index);
 	*out = (struct bt_device_info){.memory_total = card[index].memory_total,
 	                               .memory_free = card[index].memory_free,
+	                               .max_alloc = card[index].max_alloc,
 	                               .hidden = card[index].software,
 	                               .software = card[index].software};
 	snprintf(out->name, sizeof out->name, "Vulkan%u", index);
@@ -207,5 +208,6 @@ const struct bt_backend bt_backend_vulkan = {
 	.value = bt_gpu_exec_value,
 	.release = bt_gpu_release,
 	.held = bt_gpu_held,
+	.weight_bytes = bt_gpu_weight_bytes,
 	.scratch = bt_gpu_scratch,
 };
