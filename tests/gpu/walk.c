@@ -219,15 +219,9 @@ struct attn {
 	uint32_t n_head, n_kv, d, n_keys, window;
 	float softcap;
 	const struct bt_type *keys, *values;
-	uint16_t kernel, tile;
+	uint16_t store, kernel, tile;
 	uint32_t heads, split_keys; /* query heads that `kernel` serves at once; keys in a split */
 };
-
-static uint16_t store_kernel(const struct bt_type *t)
-{
-	if (t->id == BT_TYPE_F16) return BT_GPU_K_kv_store_f16;
-	return t->id == BT_TYPE_Q8_0 ? BT_GPU_K_kv_store_q8_0 : BT_GPU_K_kv_store_f32;
-}
 
 enum { N = 11 }; /* queries */
 
@@ -299,10 +293,19 @@ static void walk_attention(struct walk *w, const struct attn *c)
 	for (int i = 0; i < 2; i++) {
 		in[i] = put(w, kv[i], c->n_keys * row * 4);
 		cache[i] = put(w, NULL, (size_t)c->n_kv * 64 * bt_type_row_bytes(type[i], d) * n_pages);
-		struct bt_gpu_kv_store p = {at(&in[i]),  at(&cache[i]), at(&dpos), at(&dzero),
-		                            at(&dpages), c->n_keys,     c->n_kv,   d};
-		launch(w, store_kernel(type[i]), &p, (c->n_keys * c->n_kv * ((d + 31) / 32) + 63) / 64, 1, 1);
 	}
+	struct bt_gpu_kv_store st = {.k = at(&in[0]),
+	                             .v = at(&in[1]),
+	                             .k_cache = at(&cache[0]),
+	                             .v_cache = at(&cache[1]),
+	                             .pos = at(&dpos),
+	                             .page0 = at(&dzero),
+	                             .pages = at(&dpages),
+	                             .n_rows = c->n_keys,
+	                             .n_head_kv = c->n_kv,
+	                             .d_k = d,
+	                             .d_v = d};
+	launch(w, c->store, &st, (c->n_kv * ((d + 63) / 64) * 2 + 7) / 8, c->n_keys, 1);
 	cpu_attention(w, c, kv[0], kv[1], q, pages, want);
 	uint32_t n_splits = c->n_keys / c->split_keys + 2, group = c->n_head / c->n_kv,
 		 tall = c->n_kv * ((group + c->heads - 1) / c->heads), n_blocks = (uint32_t)out / 32;
@@ -349,21 +352,102 @@ static void walk_attention(struct walk *w, const struct attn *c)
 	free(kv[0]), free(kv[1]), free(q), free(want), free(got), free(blocks);
 }
 
+/* Keys stored with their positions are those that were turned first and stored then; queries are turned likewise. */
+static void walk_positions(struct walk *w, uint16_t kernel, const struct bt_type *keys, const struct bt_type *values,
+                           uint32_t d, uint32_t n_pairs, bool neox)
+{
+	enum { ROWS = 5, HEADS = 3, KV = 2 };
+	const uint32_t n_q = ROWS * HEADS * d, n_k = ROWS * KV * d, n_angles = ROWS * n_pairs,
+		       order[] = {0, 1, 2, 3, 4};
+	size_t size[2] = {KV * 64 * bt_type_row_bytes(keys, d), KV * 64 * bt_type_row_bytes(values, d)};
+	float *x[] = {rows_of(w, n_q), rows_of(w, n_k), rows_of(w, n_k), rows_of(w, n_angles), rows_of(w, n_angles)};
+	float *q[2] = {calloc(n_q, 4), calloc(n_q, 4)};
+	char *cache[2][2];
+	snprintf(w->what, sizeof w->what, "positions and store %s, %s, heads of %u, %u pairs%s", keys->name,
+	         values->name, d, n_pairs, neox ? ", neox" : "");
+	struct bt_dev_mem c = put(w, x[3], n_angles * 4), s = put(w, x[4], n_angles * 4),
+			  pos = put(w, order, sizeof order), zero = put(w, NULL, sizeof order);
+	for (int way = 0; way < 2; way++) {
+		struct bt_dev_mem dq = put(w, x[0], n_q * 4), k = put(w, x[1], n_k * 4), v = put(w, x[2], n_k * 4),
+				  to[2] = {put(w, NULL, size[0]), put(w, NULL, size[1])};
+		struct bt_gpu_rope rope[] = {{at(&dq), at(&c), at(&s), ROWS, HEADS, d, n_pairs, neox},
+		                             {at(&k), at(&c), at(&s), ROWS, KV, d, n_pairs, neox}};
+		for (int i = 0; i < 2 && !way; i++)
+			launch(w, BT_GPU_K_rope, &rope[i], (rope[i].n_head * n_pairs * ROWS + 255) / 256, 1, 1);
+		struct bt_gpu_kv_store p = {.q = way ? at(&dq) : 0,
+		                            .k = at(&k),
+		                            .v = at(&v),
+		                            .cos = at(&c),
+		                            .sin = at(&s),
+		                            .k_cache = at(&to[0]),
+		                            .v_cache = at(&to[1]),
+		                            .pos = at(&pos),
+		                            .page0 = at(&zero),
+		                            .pages = at(&zero),
+		                            .n_rows = ROWS,
+		                            .n_head = way ? HEADS : 0,
+		                            .n_head_kv = KV,
+		                            .d_k = d,
+		                            .d_v = d,
+		                            .n_pairs = way ? n_pairs : 0,
+		                            .neox = neox};
+		launch(w, kernel, &p, ((p.n_head * p.n_pairs + 7) / 8 + KV * 2 * ((d + 63) / 64) + 7) / 8, ROWS, 1);
+		take(w, q[way], &dq, n_q * 4);
+		for (int i = 0; i < 2; i++) take(w, cache[way][i] = malloc(size[i]), &to[i], size[i]);
+		bt_gpu_device_free(w->device, &k);
+		bt_gpu_device_free(w->device, &v);
+	}
+	judge(w, OP_ROPE, q[1], q[0], n_q);
+	for (int i = 0; i < 2; i++) {
+		w->cases++;
+		if (memcmp(cache[0][i], cache[1][i], size[i])) fail(w, i ? "other values in the cache" : "other keys");
+		free(cache[0][i]), free(cache[1][i]), free(q[i]);
+	}
+	for (int i = 0; i < 5; i++) free(x[i]);
+	struct bt_dev_mem *all[] = {&c, &s, &pos, &zero};
+	for (int i = 0; i < 4; i++) bt_gpu_device_free(w->device, all[i]);
+}
+
 #define KIND_0 bt_type_get(BT_TYPE_F16)
 #define KIND_1 bt_type_get(BT_TYPE_Q8_0)
 #define KIND_2 bt_type_get(BT_TYPE_F32)
 /* The tile kernel takes long in the emulator: one case for each width. */
-#define CASES(name, k, v)                                                                                   \
-	{4, 4, 64, 70, 0, 0, k, v, BT_GPU_K_attention_##name##_64_1, 0, 1, 64},                             \
-		{6, 2, 64, 200, 0, 0, k, v, BT_GPU_K_attention_##name##_64_4, TILE(name, 64), 4, 128},      \
-		{5, 1, 64, 90, 0, 0, k, v, BT_GPU_K_attention_##name##_64_8, 0, 8, 64},                     \
-		{2, 2, 128, 270, 40, 0, k, v, BT_GPU_K_attention_##name##_128_1, 0, 1, 64},                 \
-		{7, 1, 128, 66, 0, 3, k, v, BT_GPU_K_attention_##name##_128_4, 0, 4, 64},                   \
-		{14, 2, 128, 130, 0, 0, k, v, BT_GPU_K_attention_##name##_128_8, TILE(name, 128), 8, 64},   \
-		{1, 1, 256, 33, 0, 0, k, v, BT_GPU_K_attention_##name##_256_1, 0, 1, 64},                   \
-		{3, 1, 192, 140, 300, 0, k, v, BT_GPU_K_attention_##name##_256_4, TILE(name, 256), 4, 128}, \
-	{                                                                                                   \
-		9, 1, 256, 80, 70, 2, k, v, BT_GPU_K_attention_##name##_256_8, 0, 8, 64                     \
+#define CASES(name, k, v)                                                                                                \
+	{4, 4, 64, 70, 0, 0, k, v, BT_GPU_K_kv_store_##name, BT_GPU_K_attention_##name##_64_1, 0, 1, 64},                \
+		{6, 2,  64, 200, 0, 0, k, v, BT_GPU_K_kv_store_##name, BT_GPU_K_attention_##name##_64_4, TILE(name, 64), \
+	         4, 128},                                                                                                \
+		{5, 1, 64, 90, 0, 0, k, v, BT_GPU_K_kv_store_##name, BT_GPU_K_attention_##name##_64_8, 0, 8, 64},        \
+		{2, 2, 128, 270, 40, 0, k, v, BT_GPU_K_kv_store_##name, BT_GPU_K_attention_##name##_128_1, 0, 1, 64},    \
+		{7, 1, 128, 66, 0, 3, k, v, BT_GPU_K_kv_store_##name, BT_GPU_K_attention_##name##_128_4, 0, 4, 64},      \
+		{14,                                                                                                     \
+	         2,                                                                                                      \
+	         128,                                                                                                    \
+	         130,                                                                                                    \
+	         0,                                                                                                      \
+	         0,                                                                                                      \
+	         k,                                                                                                      \
+	         v,                                                                                                      \
+	         BT_GPU_K_kv_store_##name,                                                                               \
+	         BT_GPU_K_attention_##name##_128_8,                                                                      \
+	         TILE(name, 128),                                                                                        \
+	         8,                                                                                                      \
+	         64},                                                                                                    \
+		{1, 1, 256, 33, 0, 0, k, v, BT_GPU_K_kv_store_##name, BT_GPU_K_attention_##name##_256_1, 0, 1, 64},      \
+		{3,                                                                                                      \
+	         1,                                                                                                      \
+	         192,                                                                                                    \
+	         140,                                                                                                    \
+	         300,                                                                                                    \
+	         0,                                                                                                      \
+	         k,                                                                                                      \
+	         v,                                                                                                      \
+	         BT_GPU_K_kv_store_##name,                                                                               \
+	         BT_GPU_K_attention_##name##_256_4,                                                                      \
+	         TILE(name, 256),                                                                                        \
+	         4,                                                                                                      \
+	         128},                                                                                                   \
+	{                                                                                                                \
+		9, 1, 256, 80, 70, 2, k, v, BT_GPU_K_kv_store_##name, BT_GPU_K_attention_##name##_256_8, 0, 8, 64        \
 	}
 #define TILE(name, d) BT_GPU_K_attention_tile_##name##_##d
 static void walk_attentions(struct walk *w)
@@ -374,6 +458,12 @@ static void walk_attentions(struct walk *w)
 #undef CACHE
 	};
 	for (size_t i = 0; i < sizeof c / sizeof *c; i++) walk_attention(w, &c[i]);
+#define CACHE(name, k, v)                                                              \
+	walk_positions(w, BT_GPU_K_kv_store_##name, KIND_##k, KIND_##v, 64, 32, true); \
+	walk_positions(w, BT_GPU_K_kv_store_##name, KIND_##k, KIND_##v, 128, 24, false);
+#include "backend/gpu/kernels/caches.inc"
+#undef CACHE
+	walk_positions(w, BT_GPU_K_kv_store_f16, bt_type_get(BT_TYPE_F16), bt_type_get(BT_TYPE_F16), 80, 17, true);
 }
 
 static unsigned walk_all(const struct bt_gpu_driver *driver, uint32_t index, const struct bt_device_params *params,

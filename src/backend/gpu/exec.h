@@ -26,7 +26,7 @@ struct bt_gpu_node {
 struct bt_gpu_shape {
 	uint32_t part; /* of the plan */
 	uint32_t n_tokens, n_logits;
-	uint32_t n_seqs;   /* where the plan carries states; else 0 */
+	uint32_t n_seqs;     /* where the plan carries states; else 0 */
 	uint32_t n_splits;   /* attention in so many splits, workgroups of their own; 0: one workgroup walks all */
 	uint32_t split_keys; /* keys in a split */
 	uint32_t tile;       /* 1: a prompt, many tokens of a sequence at once */

@@ -285,7 +285,7 @@ enum baton_status bt_gpu_lower(const struct bt_exec *e, struct bt_gpu_shape shap
 		logits |= e->c.plan->op[i].kind == BT_OP_LOGITS;
 		l.op = &e->c.plan->op[i];
 		l.node = &e->node[i];
-		if (i + 1 < part.first + part.n && bt_gpu_lower_gated_norm(&l)) i++;
+		if (i + 1 < part.first + part.n && (bt_gpu_lower_gated_norm(&l) || bt_gpu_lower_rope_store(&l))) i++;
 		else lower_table[l.op->kind](&l);
 		forget_rounded(&l);
 	}

@@ -5,7 +5,7 @@
 static const uint32_t widths[] = {64, 128, 256}, shared_heads[] = {1, 4, 8};
 static const struct cache_kernels {
 	enum bt_type_id keys, values;
-	uint16_t attention[3][3], tile[3];
+	uint16_t kv_store, attention[3][3], tile[3];
 } cache_kernels[] = {
 #define KIND_0 BT_TYPE_F16
 #define KIND_1 BT_TYPE_Q8_0
@@ -19,6 +19,7 @@ static const struct cache_kernels {
 #define CACHE(name, k, v)                                       \
 	{KIND_##k,                                              \
 	 KIND_##v,                                              \
+	 BT_GPU_K_kv_store_##name,                              \
 	 {WIDTH(name, 64), WIDTH(name, 128), WIDTH(name, 256)}, \
 	 {TILE(name, 64), TILE(name, 128), TILE(name, 256)}},
 #include "backend/gpu/kernels/caches.inc"
@@ -37,12 +38,6 @@ static const struct cache_kernels *kernels_of(const struct bt_compile *c)
 		if (c->type_k->id == cache_kernels[i].keys && c->type_v->id == cache_kernels[i].values)
 			return &cache_kernels[i];
 	return NULL;
-}
-
-static uint16_t kv_store_kernel(const struct bt_type *t)
-{
-	if (t->id == BT_TYPE_F16) return BT_GPU_K_kv_store_f16;
-	return t->id == BT_TYPE_Q8_0 ? BT_GPU_K_kv_store_q8_0 : BT_GPU_K_kv_store_f32;
 }
 
 static const struct bt_cache_shape *cache_of(const struct bt_plan *plan, const struct bt_op *op)
@@ -71,16 +66,22 @@ static struct bt_gpu_range cache_range(const struct bt_dev_mem *mem, bool write)
 	return (struct bt_gpu_range){m->address, m->size, write};
 }
 
+/* Where the angles of the operation's rows stand: cos, and sin bt_gpu_rope_bytes behind. */
+static uint64_t angles(const struct bt_exec *e, uint32_t rope)
+{
+	uint64_t at = e->step.address + e->at_rope;
+	for (uint32_t i = 0; i < rope; i++) at += 2 * bt_gpu_rope_bytes(e, i);
+	return at;
+}
+
 void bt_gpu_lower_rope(struct bt_gpu_lowering *l)
 {
 	const struct bt_op *op = l->op;
-	const struct bt_exec *e = l->e;
-	uint64_t at = e->step.address + e->at_rope;
-	for (uint32_t i = 0; i < l->node->rope; i++) at += 2 * bt_gpu_rope_bytes(e, i);
+	uint64_t at = angles(l->e, l->node->rope);
 	for (uint32_t i = 0; i < 2; i++) {
 		struct bt_gpu_rope p = {.x = bt_gpu_value(l, op->in[i]),
 		                        .cos = at,
-		                        .sin = at + bt_gpu_rope_bytes(e, l->node->rope),
+		                        .sin = at + bt_gpu_rope_bytes(l->e, l->node->rope),
 		                        .n_rows = bt_gpu_rows(l, op->in[i]),
 		                        .n_head = op->rope.n_head[i],
 		                        .d = op->rope.d,
@@ -92,25 +93,70 @@ void bt_gpu_lower_rope(struct bt_gpu_lowering *l)
 	}
 }
 
-void bt_gpu_lower_kv_store(struct bt_gpu_lowering *l)
+/* Keys and values into the cache, with the positions of `rope` unless it is NULL. */
+static void emit_store(struct bt_gpu_lowering *l, const struct bt_op *store, const struct bt_op *rope, uint32_t setting)
 {
 	const struct bt_exec *e = l->e;
-	const struct bt_cache_shape *s = &e->c.plan->cache[l->op->kv.cache];
-	for (uint32_t i = 0; i < 2; i++) {
-		const struct bt_dev_mem *mem = i ? &e->c.v[l->op->kv.cache] : &e->c.k[l->op->kv.cache];
-		struct bt_gpu_range touched[] = {bt_gpu_reads(l, l->op->in[i]), cache_range(mem, true)};
-		struct bt_gpu_kv_store p = {.x = bt_gpu_value(l, l->op->in[i]),
-		                            .cache = touched[1].address,
-		                            .pos = e->step.address + e->at_pos,
-		                            .page0 = e->step.address + e->at_page0,
-		                            .pages = e->pages.address,
-		                            .n_rows = bt_gpu_rows(l, l->op->in[i]),
-		                            .n_head = s->n_head_kv,
-		                            .d = i ? s->d_v : s->d_k};
-		uint32_t n = p.n_rows * p.n_head * ((p.d + 31) / 32);
-		uint16_t kernel = kv_store_kernel(i ? e->c.type_v : e->c.type_k);
-		bt_gpu_emit(l, bt_gpu_cmd(kernel, &p, (n + 63) / 64, 1, 1), touched, 2);
+	const struct bt_cache_shape *s = &e->c.plan->cache[store->kv.cache];
+	struct bt_gpu_range touched[5] = {bt_gpu_reads(l, store->in[0]), bt_gpu_reads(l, store->in[1]),
+	                                  cache_range(&e->c.k[store->kv.cache], true),
+	                                  cache_range(&e->c.v[store->kv.cache], true)};
+	struct bt_gpu_kv_store p = {.k = touched[0].address,
+	                            .v = touched[1].address,
+	                            .k_cache = touched[2].address,
+	                            .v_cache = touched[3].address,
+	                            .pos = e->step.address + e->at_pos,
+	                            .page0 = e->step.address + e->at_page0,
+	                            .pages = e->pages.address,
+	                            .n_rows = bt_gpu_rows(l, store->in[0]),
+	                            .n_head_kv = s->n_head_kv,
+	                            .d_k = s->d_k,
+	                            .d_v = s->d_v};
+	if (rope) {
+		touched[4] = bt_gpu_writes(l, rope->in[0]);
+		p.q = touched[4].address;
+		p.cos = angles(e, setting);
+		p.sin = p.cos + bt_gpu_rope_bytes(e, setting);
+		p.n_head = rope->rope.n_head[0];
+		p.n_pairs = rope->rope.rope->n_pairs;
+		p.neox = rope->rope.rope->neox;
 	}
+	uint32_t teams = (p.n_head * p.n_pairs + 7) / 8 + p.n_head_kv * ((p.d_k + 63) / 64 + (p.d_v + 63) / 64);
+	bt_gpu_emit(l, bt_gpu_cmd(kernels_of(&e->c)->kv_store, &p, (teams + 7) / 8, p.n_rows, 1), touched,
+	            rope ? 5 : 4);
+}
+
+void bt_gpu_lower_kv_store(struct bt_gpu_lowering *l)
+{
+	emit_store(l, l->op, NULL, 0);
+}
+
+/* Is the value read behind operation `from`, before it is written again, or by another device? */
+static bool read_later(const struct bt_plan *p, uint32_t v, uint32_t from)
+{
+	for (uint32_t i = 0; i < p->n_keeps; i++)
+		if (p->keep[i].value == v) return true;
+	for (uint32_t i = from; i < p->n_ops; i++) {
+		for (uint32_t j = 0; j < BT_MAX_INS; j++)
+			if (p->op[i].in[j] == v) return true;
+		for (uint32_t j = 0; j < BT_MAX_MATS; j++)
+			if (p->op[i].out[j] == v) return false;
+	}
+	return false;
+}
+
+bool bt_gpu_lower_rope_store(struct bt_gpu_lowering *l)
+{
+	const struct bt_op *rope = l->op, *store = rope + 1;
+	const struct bt_plan *plan = l->e->c.plan;
+	if (rope->kind != BT_OP_ROPE || store->kind != BT_OP_KV_STORE || store->in[0] != rope->in[1]) return false;
+	if (store->in[1] == rope->in[0] || store->in[1] == rope->in[1] ||
+	    rope->rope.d != plan->cache[store->kv.cache].d_k)
+		return false;
+	/* The turned keys go into the cache only. */
+	if (read_later(plan, rope->in[1], (uint32_t)(store + 1 - plan->op))) return false;
+	emit_store(l, store, rope, l->node->rope);
+	return true;
 }
 
 /* The results of attention as their readers want them: ranges, and the pointers of the kernel that makes them. */

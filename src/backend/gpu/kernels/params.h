@@ -93,24 +93,30 @@ struct bt_gpu_rope {
 	uint n_rows, n_head, d, n_pairs, neox;
 };
 
-/* Rows of one cache, keys or values, into its pages (see attention.k for their layout). */
+/* Keys and values of a layer into its pages (kv.k), with rotary positions for keys and, in place, for queries. */
 struct bt_gpu_kv_store {
-	PTR(in_f32) x;     /* [n_rows][n_head][d] */
-	PTR(io_u32) cache; /* [page][n_head] */
+	PTR(io_f32) q;   /* [n_rows][n_head][d_k], or null: n_head is 0 then */
+	PTR(in_f32) k;   /* [n_rows][n_head_kv][d_k] */
+	PTR(in_f32) v;   /* [n_rows][n_head_kv][d_v] */
+	PTR(in_f32) cos; /* [n_rows][n_pairs] */
+	PTR(in_f32) sin;
+	PTR(io_u32) k_cache; /* [page][n_head_kv] */
+	PTR(io_u32) v_cache;
 	PTR(in_u32) pos;   /* [n_rows] */
 	PTR(in_u32) page0; /* [n_rows] index into pages of the row's sequence */
 	PTR(in_u32) pages;
-	uint n_rows, n_head, d;
+	uint n_rows, n_head, n_head_kv, d_k, d_v, n_pairs, neox; /* n_pairs 0: no positions */
 };
 
 struct bt_gpu_attention {
 	PTR(in_f32) q; /* [n_rows][n_head][d_k] */
 	PTR(in_u32) k; /* pages */
 	PTR(in_u32) v;
-	PTR(io_f32) y;     /* [n_rows][n_head][d_v], or null */
-	PTR(io_u32) yq;    /* the same rounded, or null; d_v is a multiple of 32 then */
-	PTR(io_f32) part;  /* [n_rows][n_head][n_splits][d_v + 2]: max, sum, sums of values; null: y and yq are written */
-	PTR(in_u32) pos;   /* [n_rows] */
+	PTR(io_f32) y;  /* [n_rows][n_head][d_v], or null */
+	PTR(io_u32) yq; /* the same rounded, or null; d_v is a multiple of 32 then */
+	PTR(io_f32)
+	part;            /* [n_rows][n_head][n_splits][d_v + 2]: max, sum, sums of values; null: y and yq are written */
+	PTR(in_u32) pos; /* [n_rows] */
 	PTR(in_u32) page0; /* [n_rows] */
 	PTR(in_u32) pages;
 	uint n_rows, n_head, n_head_kv, d_k, d_v, n_splits, window;
