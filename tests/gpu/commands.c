@@ -83,9 +83,8 @@ static enum baton_status lower(struct bt_exec *e, const struct step *step, struc
 {
 	const struct bt_plan *plan = e->c.plan;
 	struct bt_gpu_shape shape = {.n_tokens = step->tokens, .n_logits = 1};
-	uint32_t splits = 1, n = 0;
-	while (splits * BT_GPU_SPLIT <= step->depth + step->tokens - 1) splits *= 2;
-	if (splits > 1 && step->tokens <= 32) shape.n_splits = splits;
+	uint32_t n = 0;
+	bt_gpu_shape_attention(e, 1, step->depth + step->tokens - 1, &shape);
 	if (plan->n_states) shape.n_seqs = 1;
 	struct bt_gpu_cmd *cmd = NULL;
 	enum baton_status status = bt_gpu_lower(e, shape, &cmd, &n, err);

@@ -283,6 +283,17 @@ static uint32_t splits_of_prompt(const struct bt_exec *e, uint32_t n_tokens, uin
 	return splits;
 }
 
+void bt_gpu_shape_attention(const struct bt_exec *e, uint32_t n_seqs, uint32_t last, struct bt_gpu_shape *shape)
+{
+	shape->tile = shape->n_tokens >= 16 && shape->n_tokens >= 8 * n_seqs;
+	uint32_t splits = shape->tile ? splits_of_prompt(e, shape->n_tokens, last)
+	                              : splits_of_few(shape->n_tokens, last);
+	if (splits == 1) return;
+	shape->n_splits = splits;
+	shape->split_keys = BT_GPU_SPLIT_KEYS;
+	while ((uint64_t)shape->split_keys * splits <= last) shape->split_keys *= 2;
+}
+
 static struct bt_gpu_shape shape_of(const struct bt_exec *e, const struct bt_step *step)
 {
 	struct bt_gpu_shape shape = {.part = step->part, .n_tokens = step->n_tokens, .n_logits = step->n_logits};
@@ -290,11 +301,7 @@ static struct bt_gpu_shape shape_of(const struct bt_exec *e, const struct bt_ste
 	uint32_t last = 0;
 	for (uint32_t t = 0; t < step->n_tokens; t++)
 		if (last < (uint32_t)step->pos[t]) last = (uint32_t)step->pos[t];
-	shape.tile = step->n_tokens >= 16 && step->n_tokens >= 8 * step->n_seqs;
-	uint32_t splits = shape.tile ? splits_of_prompt(e, step->n_tokens, last) : splits_of_few(step->n_tokens, last);
-	if (splits == 1) return shape;
-	shape.n_splits = splits;
-	for (shape.split_keys = BT_GPU_SPLIT_KEYS; (uint64_t)shape.split_keys * splits <= last;) shape.split_keys *= 2;
+	bt_gpu_shape_attention(e, step->n_seqs, last, &shape);
 	return shape;
 }
 

@@ -80,6 +80,9 @@ static inline uint32_t bt_gpu_chunks(uint32_t n_tokens, uint32_t n_seqs)
 	return n_seqs ? (n_tokens - n_seqs) / BT_GPU_CONV_CHUNK + n_seqs : 0;
 }
 
+/* How a step of shape->n_tokens tokens of n_seqs sequences attends, the last position being `last`: tile, n_splits and
+ * split_keys. */
+void bt_gpu_shape_attention(const struct bt_exec *e, uint32_t n_seqs, uint32_t last, struct bt_gpu_shape *shape);
 /* Commands for a step of that shape: *cmds (bt_mem_free) and *n. */
 enum baton_status bt_gpu_lower(const struct bt_exec *e, struct bt_gpu_shape shape, struct bt_gpu_cmd **cmds,
                                uint32_t *n, struct baton_error *err);
