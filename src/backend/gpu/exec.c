@@ -180,17 +180,50 @@ size_t bt_gpu_scratch(const struct bt_exec *e)
 	return e->allocated;
 }
 
+/* Few tokens leave a GPU idle when one workgroup walks a whole context: give every split of it one of its own. Splits of
+ * a page as long as they are not too many, so that a short context fills the card as well; their number grows by doubling,
+ * which keeps the recordings few. */
+static uint32_t splits_of_few(uint32_t n_tokens, uint32_t last)
+{
+	uint32_t splits = 1, most = BT_GPU_SPLIT_ROWS / 4;
+	while (most > 1 && most * n_tokens > BT_GPU_SPLIT_ROWS) most /= 2;
+	while (splits < most && splits * BT_GPU_SPLIT_KEYS <= last) splits *= 2;
+	/* Two pages are read in the time that joining two splits takes. */
+	return splits > 2 ? splits : 1;
+}
+
+/* A prompt has many tiles; splits only help the last of them to end together. */
+static uint32_t splits_of_prompt(const struct bt_exec *e, uint32_t n_tokens, uint32_t last)
+{
+	uint32_t splits = 1;
+	while (splits < 4 && (uint64_t)n_tokens * e->n_head * splits < 512 * 64 && 1024 * splits <= last &&
+	       2 * splits * n_tokens <= BT_GPU_TILE_SPLIT_ROWS)
+		splits *= 2;
+	return splits;
+}
+
+void bt_gpu_shape_attention(const struct bt_exec *e, uint32_t n_seqs, uint32_t last, struct bt_gpu_shape *shape)
+{
+	shape->tile = shape->n_tokens >= 16 && shape->n_tokens >= 8 * n_seqs;
+	uint32_t splits = shape->tile ? splits_of_prompt(e, shape->n_tokens, last)
+	                              : splits_of_few(shape->n_tokens, last);
+	if (splits == 1) return;
+	shape->n_splits = splits;
+	shape->split_keys = BT_GPU_SPLIT_KEYS;
+	while ((uint64_t)shape->split_keys * splits <= last) shape->split_keys *= 2;
+}
+
 /* Note the kernels of a step of n tokens, if there can be one: what is too large for the device is told when it runs. */
-static enum baton_status note_kernels(const struct bt_exec *e, uint32_t n_tokens, uint32_t n_splits, bool *wanted,
-                                      struct baton_error *err)
+static enum baton_status note_kernels(const struct bt_exec *e, uint32_t n_tokens, uint32_t n_seqs, uint32_t last,
+                                      bool *wanted, struct baton_error *err)
 {
 	const struct bt_plan *plan = e->c.plan;
 	enum baton_status status = BATON_OK;
 	for (uint32_t part = 0; part < (plan->n_parts ? plan->n_parts : 1) && !status; part++) {
 		struct bt_gpu_shape shape = {.part = part,
 		                             .n_tokens = n_tokens,
-		                             .n_logits = n_tokens < e->c.n_logits ? n_tokens : e->c.n_logits,
-		                             .n_splits = n_splits};
+		                             .n_logits = n_tokens < e->c.n_logits ? n_tokens : e->c.n_logits};
+		bt_gpu_shape_attention(e, n_seqs, last, &shape);
 		struct bt_gpu_cmd *cmd = NULL;
 		uint32_t n = 0;
 		status = bt_gpu_lower(e, shape, &cmd, &n, err);
@@ -211,12 +244,13 @@ static enum baton_status prepare(struct bt_exec *e, struct baton_error *err)
 	const struct bt_progress *progress = e->c.progress;
 	bool wanted[BT_GPU_KERNELS] = {false}, some[BT_GPU_KERNELS] = {false};
 	enum baton_status status = BATON_OK;
+	const uint32_t shallow = 0, deep = 1u << 16;
 	for (uint32_t p = 1; p <= e->c.n_tokens && !status; p *= 2)
 		for (uint32_t n = p; n <= p + 1 && n <= e->c.n_tokens && !status; n++) {
-			status = note_kernels(e, n, 0, wanted, err);
-			if (!status && n <= 32) status = note_kernels(e, n, 2, wanted, err);
+			status = note_kernels(e, n, 1, shallow, wanted, err);
+			if (!status) status = note_kernels(e, n, n, deep, wanted, err);
 		}
-	if (!status) status = note_kernels(e, e->c.n_tokens, 0, wanted, err);
+	if (!status) status = note_kernels(e, e->c.n_tokens, 1, shallow, wanted, err);
 	uint64_t total = 0, done = 0;
 	for (uint32_t k = 0; k < BT_GPU_KERNELS; k++) total += wanted[k];
 	for (uint32_t k = 0, n = 0; k < BT_GPU_KERNELS && !status; k++) {
@@ -259,39 +293,6 @@ enum baton_status bt_gpu_compile(struct bt_device *dev, const struct bt_compile 
 	if (status) bt_gpu_release(e);
 	else *out = e;
 	return status;
-}
-
-/* Few tokens leave a GPU idle when one workgroup walks a whole context: give every split of it one of its own. Splits of
- * a page as long as they are not too many, so that a short context fills the card as well; their number grows by doubling,
- * which keeps the recordings few. */
-static uint32_t splits_of_few(uint32_t n_tokens, uint32_t last)
-{
-	uint32_t splits = 1, most = BT_GPU_SPLIT_ROWS / 4;
-	while (most > 1 && most * n_tokens > BT_GPU_SPLIT_ROWS) most /= 2;
-	while (splits < most && splits * BT_GPU_SPLIT_KEYS <= last) splits *= 2;
-	/* Two pages are read in the time that joining two splits takes. */
-	return splits > 2 ? splits : 1;
-}
-
-/* A prompt has many tiles; splits only help the last of them to end together. */
-static uint32_t splits_of_prompt(const struct bt_exec *e, uint32_t n_tokens, uint32_t last)
-{
-	uint32_t splits = 1;
-	while (splits < 4 && (uint64_t)n_tokens * e->n_head * splits < 512 * 64 && 1024 * splits <= last &&
-	       2 * splits * n_tokens <= BT_GPU_TILE_SPLIT_ROWS)
-		splits *= 2;
-	return splits;
-}
-
-void bt_gpu_shape_attention(const struct bt_exec *e, uint32_t n_seqs, uint32_t last, struct bt_gpu_shape *shape)
-{
-	shape->tile = shape->n_tokens >= 16 && shape->n_tokens >= 8 * n_seqs;
-	uint32_t splits = shape->tile ? splits_of_prompt(e, shape->n_tokens, last)
-	                              : splits_of_few(shape->n_tokens, last);
-	if (splits == 1) return;
-	shape->n_splits = splits;
-	shape->split_keys = BT_GPU_SPLIT_KEYS;
-	while ((uint64_t)shape->split_keys * splits <= last) shape->split_keys *= 2;
 }
 
 static struct bt_gpu_shape shape_of(const struct bt_exec *e, const struct bt_step *step)
