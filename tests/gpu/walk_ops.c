@@ -309,9 +309,8 @@ static const uint16_t matvec_experts[BT_GPU_FORMATS] = {
 	[BT_GPU_F_f16] = BT_GPU_K_matvec_f16_x,
 	[BT_GPU_F_bf16] = BT_GPU_K_matvec_bf16_x,
 };
-static const uint16_t gates[BT_GPU_FORMATS][3] = {
-#define FORMAT(name, ...) \
-	[BT_GPU_F_##name] = {BT_GPU_K_gate_##name##_1, BT_GPU_K_gate_##name##_4, BT_GPU_K_gate_##name##_x},
+static const uint16_t gate_experts[BT_GPU_FORMATS] = {
+#define FORMAT(name, ...) [BT_GPU_F_##name] = BT_GPU_K_gate_##name##_x,
 #include "backend/gpu/kernels/formats.inc"
 #undef FORMAT
 };
@@ -319,6 +318,7 @@ static const uint16_t gates[BT_GPU_FORMATS][3] = {
 struct sizes {
 	uint32_t k, rows, tokens;
 	bool per_slot;
+	uint32_t split; /* teams that share a row */
 };
 
 static void launch_experts(struct walk *w, const struct stack *s, const struct sizes *c, uint64_t x, uint64_t y,
@@ -348,8 +348,9 @@ static void launch_experts(struct walk *w, const struct stack *s, const struct s
 	                          .n_tokens = c->tokens,
 	                          .n_used = USED,
 	                          .flags = flags,
-	                          .split = 1};
-	launch(w, matvec_experts[s->m->format], &p, (c->rows + 31) / 32, slots, 1);
+	                          .split = c->split};
+	uint32_t tall = 32 / c->split;
+	launch(w, matvec_experts[s->m->format], &p, (c->rows + tall - 1) / tall, slots, 1);
 }
 
 static void walk_experts(struct walk *w, const struct bt_type *type, bool exact, const struct sizes *c)
@@ -375,53 +376,53 @@ static void walk_experts(struct walk *w, const struct bt_type *type, bool exact,
 		uint32_t expert = choice[i / USED * 2 * USED + i % USED], row = c->per_slot ? i : i / USED;
 		memcpy(want + (size_t)i * c->rows, all + ((size_t)row * EXPERTS + expert) * c->rows, c->rows * 4);
 	}
-	judge(w, floats ? OP_FLOAT_PRODUCT : OP_PRODUCT, got, want, (size_t)slots * c->rows);
+	judge(w,
+	      floats         ? OP_FLOAT_PRODUCT
+	      : c->split > 1 ? OP_SPLIT_PRODUCT
+	                     : OP_PRODUCT,
+	      got, want, (size_t)slots * c->rows);
 	drop(w, m, 2);
 	forget(&s);
 	free_acts(&a);
 	free(x), free(got), free(want), free(blocks), free(choice), free(all);
 }
 
-/* Two matrices of integers with a gate between them; experts: stacks of them. */
-static void walk_gates(struct walk *w, const struct bt_type *type, const struct sizes *c, bool experts)
+/* Two stacks of matrices of integers with a gate between them. */
+static void walk_gates(struct walk *w, const struct bt_type *type, const struct sizes *c)
 {
-	uint32_t used = experts ? USED : 1, n = experts ? EXPERTS : 1, out = c->tokens * used;
-	snprintf(w->what, sizeof w->what, "gate of %s, %u x %u, %u tokens%s", type->name, c->rows, c->k, c->tokens,
-	         experts ? ", experts" : "");
+	uint32_t out = c->tokens * USED;
+	snprintf(w->what, sizeof w->what, "gate of %s, %u x %u, %u tokens, split by %u, experts", type->name, c->rows,
+	         c->k, c->tokens, c->split);
 	struct stack s[2];
-	for (int i = 0; i < 2; i++) make_stack(w, type, false, c->k, c->rows, n, &s[i]);
+	for (int i = 0; i < 2; i++) make_stack(w, type, false, c->k, c->rows, EXPERTS, &s[i]);
 	if (!s[0].m || !s[1].m || bt_gpu_format_is_float(s[0].m->format)) {
 		forget(&s[0]), forget(&s[1]);
 		return;
 	}
 	float *x = rows_of(w, (size_t)c->tokens * c->k), *got = calloc((size_t)out * c->rows, 4),
-	      *want = calloc((size_t)out * c->rows, 4), *bias = rows_of(w, 2 * c->rows);
+	      *want = calloc((size_t)out * c->rows, 4);
 	struct bt_cpu_acts a = acts_of(w, x, c->tokens, c->k);
 	uint32_t *blocks = blocks_of(&a), *choice = choice_of(w, c->tokens);
-	struct bt_dev_mem m[] = {put(w, blocks, (size_t)c->tokens * c->k / 32 * 48),
-	                         experts ? put(w, choice, (size_t)out * 8) : put(w, bias, c->rows * 8),
+	struct bt_dev_mem m[] = {put(w, blocks, (size_t)c->tokens * c->k / 32 * 48), put(w, choice, (size_t)out * 8),
 	                         put(w, NULL, (size_t)out * c->rows * 4)};
 	struct bt_gpu_gate p = {.gate = planes(s[0].m),
 	                        .up = planes(s[1].m),
 	                        .xq = at(&m[0]),
 	                        .y = at(&m[2]),
 	                        .gate_bias = at(&m[1]),
-	                        .up_bias = experts ? 0 : at(&m[1]) + c->rows * 4,
 	                        .n_rows = c->rows,
 	                        .n_blocks = s[0].m->n_blocks,
 	                        .n_tokens = c->tokens,
-	                        .n_used = used,
-	                        .split = 1};
-	uint32_t many = c->tokens > 1, wide = experts ? out : many ? (c->tokens + 3) / 4 : c->tokens;
-	launch(w, gates[s[0].m->format][experts ? 2 : many], &p, (c->rows + 31) / 32, wide, 1);
+	                        .n_used = USED,
+	                        .split = c->split};
+	launch(w, gate_experts[s[0].m->format], &p, (c->rows + 31) / 32, out, 1);
 	take(w, got, &m[2], (size_t)out * c->rows * 4);
 	float *all[2] = {all_products(w, &s[0], &a, false), all_products(w, &s[1], &a, false)};
 	for (uint32_t i = 0; i < out; i++) {
-		uint32_t e = experts ? choice[i / USED * 2 * USED + i % USED] : 0, row = i / used;
+		uint32_t e = choice[i / USED * 2 * USED + i % USED], row = i / USED;
 		for (uint32_t r = 0; r < c->rows; r++) {
-			size_t from = ((size_t)row * n + e) * c->rows + r;
-			double g = all[0][from] + (experts ? 0 : (double)bias[r]);
-			double u = all[1][from] + (experts ? 0 : (double)bias[c->rows + r]);
+			size_t from = ((size_t)row * EXPERTS + e) * c->rows + r;
+			double g = all[0][from], u = all[1][from];
 			want[(size_t)i * c->rows + r] = (float)(g / (1 + exp(-g)) * u);
 		}
 	}
@@ -429,19 +430,18 @@ static void walk_gates(struct walk *w, const struct bt_type *type, const struct 
 	drop(w, m, 2);
 	for (int i = 0; i < 2; i++) forget(&s[i]), free(all[i]);
 	free_acts(&a);
-	free(x), free(got), free(want), free(bias), free(blocks), free(choice);
+	free(x), free(got), free(want), free(blocks), free(choice);
 }
 
 static void walk_all_experts(struct walk *w)
 {
-	static const struct sizes c[] = {{256, 33, 1, false}, {512, 18, 3, true}, {256, 35, 5, false}};
+	static const struct sizes c[] = {{256, 33, 1, false, 1}, {512, 18, 3, true, 2}, {256, 35, 5, false, 4}};
 	for (uint32_t id = 0; id < BT_TYPE_COUNT; id++) {
 		const struct bt_type *type = bt_type_get(id);
 		if (!type) continue;
 		for (uint32_t i = 0; i < 2; i++) {
 			walk_experts(w, type, false, &c[i]);
-			walk_gates(w, type, &c[i * 2], false);
-			walk_gates(w, type, &c[i * 2], true);
+			walk_gates(w, type, &c[i * 2]);
 		}
 		walk_experts(w, type, true, &c[id % 2]);
 	}
