@@ -28,7 +28,9 @@ static enum baton_status add_matrix(struct bt_gpu_device *dev, const struct bt_t
 	if (array) dev->matrix = array;
 	struct bt_gpu_matrix *m = array ? bt_mem_zalloc(BT_MEM_HOST, sizeof *m) : NULL;
 	if (!m) return bt_fail_nomem(err, sizeof *m, "the table of weights");
+	static struct bt_gpu_block paper; /* nothing stands in it */
 	*m = (struct bt_gpu_matrix){.tensor = t,
+	                            .block = &paper,
 	                            .format = bt_gpu_format_of(t->type, false),
 	                            .n_rows = (uint32_t)t->dim[1],
 	                            .n_k = (uint32_t)t->dim[0],

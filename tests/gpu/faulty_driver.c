@@ -8,7 +8,7 @@ struct faulty faulty;
 struct faulty_gpu {
 	struct bt_gpu base;
 	struct bt_gpu *inner;
-	bool lost;
+	bool lost, ready[BT_GPU_KERNELS];
 };
 
 void faulty_arm(unsigned n, enum baton_status with)
@@ -88,6 +88,11 @@ static void give(struct bt_gpu *gpu, struct bt_gpu_mem *mem)
 static enum baton_status prepare(struct bt_gpu *gpu, const bool *wanted, struct baton_error *err)
 {
 	enum baton_status status = call(gpu, "prepare", err);
+	bool *ready = ((struct faulty_gpu *)gpu)->ready;
+	for (uint32_t k = 0; k < BT_GPU_KERNELS && !status; k++) {
+		faulty.kernels += wanted[k] && !ready[k];
+		ready[k] |= wanted[k];
+	}
 	return status ? status : emu_driver.prepare(inner(gpu), wanted, err);
 }
 

@@ -16,6 +16,7 @@ struct faulty {
 	uint64_t memory;                      /* bytes of blocks on the card that live */
 	uint64_t limit;                       /* and may; 0: any number */
 	uint64_t weights;                     /* bytes of weights taken, ever */
+	unsigned kernels;                     /* made ready, ever, each device's own */
 };
 extern struct faulty faulty;
 

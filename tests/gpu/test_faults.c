@@ -254,6 +254,38 @@ static void sessions_of_several_threads(void **state)
 	nothing_lives();
 }
 
+/* Steps of all sizes, of one sequence and of several, find their kernels ready: opening has seen to it. */
+static void no_step_waits_for_a_kernel(void **state)
+{
+	(void)state;
+	static const char *const models[] = {"llama-plain.Q8_0", "mamba2.F32"};
+	for (int i = 0; i < 2; i++) {
+		struct baton_model *m = open_fixture(models[i], false);
+		struct baton_session_params p = some_params("GPU0");
+		struct baton_input in[40];
+		p.n_ubatch = 40;
+		p.n_seq = 8;
+		p.n_ctx = 1024;
+		unsigned before = faulty.kernels;
+		struct baton_session *s = open_session(m, &p);
+		unsigned ready = faulty.kernels;
+		assert_true(ready > before + 5);
+		/* The first ones fill a context that is read in splits. */
+		for (uint32_t j = 0; j < 40; j++) in[j] = (struct baton_input){.token = 7};
+		for (int j = 0; j < 4; j++) eval(s, in, 40);
+		for (uint32_t n = 1; n <= 40; n += n < 6 ? 1 : 11) {
+			for (uint32_t j = 0; j < n; j++) in[j] = (struct baton_input){.token = 7, .logits = j + 1 == n};
+			eval(s, in, n);
+			for (uint32_t j = 0; j < n; j++) in[j].seq = j % 8;
+			eval(s, in, n);
+		}
+		assert_int_equal(faulty.kernels, ready);
+		baton_session_close(&s);
+		baton_model_close(&m);
+	}
+	nothing_lives();
+}
+
 struct watched {
 	uint64_t last[2], total[2];
 	unsigned calls, stop_at;
@@ -321,6 +353,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(sessions_share_weights, setup),
 		cmocka_unit_test_setup(sessions_of_several_threads, setup),
+		cmocka_unit_test_setup(no_step_waits_for_a_kernel, setup),
 		cmocka_unit_test_setup(progress_is_told_and_may_stop, setup),
 		cmocka_unit_test_setup(computing_may_fail_anywhere, setup),
 		cmocka_unit_test_setup(opening_may_fail_anywhere, setup),

@@ -222,7 +222,8 @@ static enum baton_status note_kernels(const struct bt_exec *e, uint32_t n_tokens
 	for (uint32_t part = 0; part < (plan->n_parts ? plan->n_parts : 1) && !status; part++) {
 		struct bt_gpu_shape shape = {.part = part,
 		                             .n_tokens = n_tokens,
-		                             .n_logits = n_tokens < e->c.n_logits ? n_tokens : e->c.n_logits};
+		                             .n_logits = n_tokens < e->c.n_logits ? n_tokens : e->c.n_logits,
+		                             .n_seqs = plan->n_states ? n_seqs : 0};
 		bt_gpu_shape_attention(e, n_seqs, last, &shape);
 		struct bt_gpu_cmd *cmd = NULL;
 		uint32_t n = 0;
@@ -232,6 +233,18 @@ static enum baton_status note_kernels(const struct bt_exec *e, uint32_t n_tokens
 		bt_mem_free(cmd);
 	}
 	return status == BATON_ERR_LIMIT ? BATON_OK : status;
+}
+
+/* The same for n tokens of one sequence and of as many, in a short context and in a long one. */
+static enum baton_status note_steps(const struct bt_exec *e, uint32_t n, bool *wanted, struct baton_error *err)
+{
+	static const uint32_t last[] = {0, 1u << 16};
+	enum baton_status status = BATON_OK;
+	for (int i = 0; i < 2 && !status; i++) {
+		status = note_kernels(e, n, 1, last[i], wanted, err);
+		if (!status && n > 1) status = note_kernels(e, n, n, last[i], wanted, err);
+	}
+	return status;
 }
 
 #define AT_ONCE 16u /* kernels compiled between two looks at the progress */
@@ -244,13 +257,10 @@ static enum baton_status prepare(struct bt_exec *e, struct baton_error *err)
 	const struct bt_progress *progress = e->c.progress;
 	bool wanted[BT_GPU_KERNELS] = {false}, some[BT_GPU_KERNELS] = {false};
 	enum baton_status status = BATON_OK;
-	const uint32_t shallow = 0, deep = 1u << 16;
 	for (uint32_t p = 1; p <= e->c.n_tokens && !status; p *= 2)
-		for (uint32_t n = p; n <= p + 1 && n <= e->c.n_tokens && !status; n++) {
-			status = note_kernels(e, n, 1, shallow, wanted, err);
-			if (!status) status = note_kernels(e, n, n, deep, wanted, err);
-		}
-	if (!status) status = note_kernels(e, e->c.n_tokens, 1, shallow, wanted, err);
+		for (uint32_t n = p; n <= p + 1 && n <= e->c.n_tokens && !status; n++)
+			status = note_steps(e, n, wanted, err);
+	if (!status) status = note_steps(e, e->c.n_tokens, wanted, err);
 	uint64_t total = 0, done = 0;
 	for (uint32_t k = 0; k < BT_GPU_KERNELS; k++) total += wanted[k];
 	for (uint32_t k = 0, n = 0; k < BT_GPU_KERNELS && !status; k++) {
