@@ -485,6 +485,7 @@ static unsigned walk_all(const struct bt_gpu_driver *driver, uint32_t index, con
 	walk_attentions(&w);
 	walk_ops(&w);
 	walk_recurrent(&w);
+	walk_tiles(&w);
 	printf("%s %u: %u cases, %u failures\n", name, index, w.cases, w.failures);
 	bt_gpu_device_close(w.device);
 	return w.failures || w.cases < 100;

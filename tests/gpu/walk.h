@@ -1,6 +1,6 @@
 /* walk.h: what the files of the kernel walk for GPUs share: memory of the device under test, launches, comparisons, and the
- * CPU's side of a product. The cases are in walk.c (norms, products, attention), walk_ops.c (what is between them) and
- * walk_recurrent.c (what carries a state).
+ * CPU's side of a product. The cases are in walk.c (norms, products, attention), walk_ops.c (what is between them),
+ * walk_recurrent.c (what carries a state) and walk_tiles.c (products for prompts).
  */
 #ifndef BT_TESTS_GPU_WALK_H
 #define BT_TESTS_GPU_WALK_H
@@ -28,6 +28,7 @@ enum op {
 	OP_ROUTER,
 	OP_CONV,
 	OP_RECURRENCE,
+	OP_TILE,
 	OPS
 };
 /* Largest difference from the CPU's result, relative to the largest value of the result. */
@@ -45,6 +46,7 @@ static const double tolerance[OPS] = {
 	[OP_ROUTER] = 2e-6,        /* the target's own exp, another order */
 	[OP_CONV] = 2e-6,          /* the target's own exp */
 	[OP_RECURRENCE] = 4e-6,    /* another order, over the rows of a sequence */
+	[OP_TILE] = 1e-6,          /* one sum in the order of blocks instead of eight */
 };
 
 struct walk {
@@ -216,5 +218,6 @@ static inline void judge_blocks(struct walk *w, const uint32_t *got, const uint3
 /* Each walks its kernels over sizes. */
 void walk_ops(struct walk *w);
 void walk_recurrent(struct walk *w);
+void walk_tiles(struct walk *w);
 
 #endif

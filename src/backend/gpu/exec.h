@@ -53,6 +53,7 @@ struct bt_exec {
 	struct bt_gpu_mem values;     /* the plan's values */
 	struct bt_gpu_mem xq[2];      /* rounded activations, used by turns */
 	struct bt_gpu_mem part;       /* partial results of attention */
+	struct bt_gpu_mem groups;     /* who chose which expert (lower_tiles.c) */
 	uint64_t part_floats;         /* that one row and split of the widest layer takes */
 	uint32_t n_head;              /* query heads of the layer that has most */
 	struct bt_gpu_mem logits_local, logits;
@@ -86,6 +87,8 @@ void bt_gpu_shape_attention(const struct bt_exec *e, uint32_t n_seqs, uint32_t l
 /* Commands for a step of that shape: *cmds (bt_mem_free) and *n. */
 enum baton_status bt_gpu_lower(const struct bt_exec *e, struct bt_gpu_shape shape, struct bt_gpu_cmd **cmds,
                                uint32_t *n, struct baton_error *err);
+/* Bytes of exec->groups (lower_tiles.c); 0: the plan has no experts. */
+size_t bt_gpu_groups_bytes(const struct bt_plan *plan, uint32_t n_tokens);
 /* Why an operation cannot be computed, or NULL. */
 const char *bt_gpu_check_op(const struct bt_plan *plan, const struct bt_op *op);
 /* Can every operation be computed, with those formats of the cache? Checked before anything is allocated. */

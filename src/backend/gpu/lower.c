@@ -266,9 +266,11 @@ enum baton_status bt_gpu_check(const struct bt_compile *c, struct baton_error *e
 	return BATON_OK;
 }
 
-/* What an operation writes is no longer what was rounded before, unless it has just been rounded. */
+/* What an operation writes is no longer what was rounded before, unless it has just been rounded, nor what was grouped. */
 static void forget_rounded(struct bt_gpu_lowering *l)
 {
+	for (uint32_t j = 0; j < BT_MAX_MATS; j++)
+		if (l->op->out[j] == l->grouped) l->grouped = BT_NO_VALUE;
 	if (!l->fresh)
 		for (uint32_t j = 0; j < BT_MAX_MATS; j++)
 			if (l->op->out[j] == l->rounded) l->rounded = BT_NO_VALUE;
@@ -278,7 +280,7 @@ static void forget_rounded(struct bt_gpu_lowering *l)
 enum baton_status bt_gpu_lower(const struct bt_exec *e, struct bt_gpu_shape shape, struct bt_gpu_cmd **cmds,
                                uint32_t *n, struct baton_error *err)
 {
-	struct bt_gpu_lowering l = {.e = e, .shape = shape, .rounded = BT_NO_VALUE, .err = err};
+	struct bt_gpu_lowering l = {.e = e, .shape = shape, .rounded = BT_NO_VALUE, .grouped = BT_NO_VALUE, .err = err};
 	struct bt_part part = bt_plan_part(e->c.plan, shape.part);
 	bool logits = false;
 	for (uint32_t i = part.first; i < part.first + part.n && !l.status; i++) {

@@ -115,6 +115,23 @@ static void emit_float(struct bt_gpu_lowering *l, const struct product *f)
 	}
 }
 
+static void emit_tile(struct bt_gpu_lowering *l, const struct product *f, const struct bt_gpu_matvec *p,
+                      const struct bt_gpu_range touched[2])
+{
+	const struct bt_gpu_matrix *m = l->node->mat[f->i];
+	struct bt_gpu_tile tile = {.w = p->w,
+	                           .xq = p->xq,
+	                           .y = p->y,
+	                           .bias = p->bias,
+	                           .n_rows = p->n_rows,
+	                           .n_blocks = p->n_blocks,
+	                           .n_tokens = p->n_tokens,
+	                           .n_used = p->n_used,
+	                           .flags = p->flags};
+	if (f->choice != BT_NO_VALUE) bt_gpu_emit_expert_tile(l, m, f->choice, tile, touched);
+	else bt_gpu_emit_tile(l, m->format, &tile, touched, 2);
+}
+
 static void emit_product(struct bt_gpu_lowering *l, const struct product *f)
 {
 	const struct bt_gpu_matrix *m = l->node->mat[f->i];
@@ -134,6 +151,10 @@ static void emit_product(struct bt_gpu_lowering *l, const struct product *f)
 	                          .split = split_of(m->n_rows, m->n_blocks, MATVEC_TEAMS)};
 	struct bt_gpu_range touched[] = {{p.xq, rounded_bytes(l, f->x), false}, f->dst, {0}};
 	uint32_t n = 2;
+	if (f->choice != BT_NO_VALUE ? bt_gpu_is_grouped(l, f->n_tokens, f->n_used) : f->n_tokens >= BT_GPU_TILE_FROM) {
+		emit_tile(l, f, &p, touched);
+		return;
+	}
 	if (f->choice != BT_NO_VALUE) {
 		p.choice = bt_gpu_value(l, f->choice);
 		touched[n++] = bt_gpu_reads(l, f->choice);
@@ -147,13 +168,15 @@ static void emit_product(struct bt_gpu_lowering *l, const struct product *f)
 	bt_gpu_emit(l, bt_gpu_cmd(matvec[m->format][c], &p, tall, wide, 1), touched, n);
 }
 
-/* Both matrices of a gate in one kernel; false: they are not of one kind. */
+/* Both matrices of a gate in one kernel; false: they are not of one kind, or tiles take them. */
 static bool emit_gate(struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_used, uint32_t choice)
 {
 	const struct bt_gpu_matrix *a = l->node->mat[0], *b = l->node->mat[1];
 	bool experts = choice != BT_NO_VALUE;
 	if (a->format != b->format || bt_gpu_format_is_float(a->format)) return false;
-	if (experts && bt_gpu_rows(l, l->op->in[0]) != n_tokens) return false;
+	if (experts ? bt_gpu_rows(l, l->op->in[0]) != n_tokens || bt_gpu_is_grouped(l, n_tokens, n_used)
+	            : n_tokens >= BT_GPU_TILE_FROM)
+		return false;
 	bool floats, rounded;
 	bt_gpu_readers(l, l->op->out[0], &floats, &rounded);
 	if (a->n_rows % 32) rounded = false;

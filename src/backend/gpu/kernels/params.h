@@ -56,6 +56,32 @@ struct bt_gpu_matvec {
 	uint split; /* teams that share a row: 1, 2, 4, 8 or 16 */
 };
 
+/* The same for many tokens. */
+struct bt_gpu_tile {
+	STRUCT(bt_gpu_mat) w;
+	PTR(in_uvec4) xq;  /* [n_tokens][n_blocks] rounded activations */
+	PTR(io_f32) y;     /* [n_tokens][n_rows] */
+	PTR(in_f32) bias;  /* [n_rows] or null */
+	PTR(in_u32) list;  /* experts: bt_gpu_expert_lists; y is [n_tokens][n_used][n_rows] */
+	PTR(in_u32) tiles; /* experts: bt_gpu_expert_tiles */
+	uint n_rows, n_blocks, n_tokens, n_used, flags;
+};
+
+/* Who chose which expert. */
+struct bt_gpu_expert_lists {
+	PTR(in_u32) choice; /* [n_tokens][2][n_used] from the router */
+	PTR(io_u32) list;   /* [n_expert][n_tokens] token * n_used + slot, in this order */
+	PTR(io_u32) count;  /* [n_expert] */
+	uint n_tokens, n_used;
+};
+
+/* The lists cut into tiles of at most `tokens`. */
+struct bt_gpu_expert_tiles {
+	PTR(in_u32) count;
+	PTR(io_u32) tiles; /* [n_tiles] expert, place in its list, tokens; those that are not needed have no tokens */
+	uint n_expert, n_tiles, tokens;
+};
+
 /* y = silu(gate x) * (up x), and the same rounded to 8 bits, each where its pointer is set. */
 struct bt_gpu_gate {
 	STRUCT(bt_gpu_mat) gate;

@@ -1,0 +1,176 @@
+/* walk_tiles.c: products of many tokens (kernels/tile.k), every format in every shape of tile, and the lists of the experts' tokens. */
+#include "walk.h"
+
+static const struct {
+	uint32_t rows, tokens;
+} shape[] = {{32, 32}, {64, 64}, {128, 64}, {128, 128}};
+enum { SHAPES = sizeof shape / sizeof *shape };
+static const uint16_t tile[BT_GPU_FORMATS][SHAPES] = {
+#define FORMAT(name, ...)                                                                \
+	[BT_GPU_F_##name] = {BT_GPU_K_tile_##name##_32x32, BT_GPU_K_tile_##name##_64x64, \
+	                     BT_GPU_K_tile_##name##_128x64, BT_GPU_K_tile_##name##_128x128},
+#include "backend/gpu/kernels/formats.inc"
+#undef FORMAT
+};
+
+/* With a bias, and added to what is there. */
+static void walk_tile(struct walk *w, const struct bt_type *type, uint32_t s, uint64_t k, uint64_t rows, uint32_t n)
+{
+	struct bt_tensor t = matrix_of(w, type, k, rows);
+	float *x = rows_of(w, n * k), *bias = rows_of(w, rows), *want = calloc(n * rows, 4),
+	      *got = rows_of(w, n * rows);
+	struct bt_cpu_acts a = acts_of(w, x, n, k);
+	uint32_t *blocks = blocks_of(&a);
+	const struct bt_gpu_matrix *m = NULL;
+	snprintf(w->what, sizeof w->what, "tile %ux%u of %s %llu x %llu, %u tokens", shape[s].rows, shape[s].tokens,
+	         type->name, (unsigned long long)rows, (unsigned long long)k, n);
+	if (bt_gpu_weights_get((struct bt_gpu_device *)w->device, &t, false, &m, &w->err)) {
+		fail(w, w->err.text);
+		return;
+	}
+	cpu_product(w, &t, &a, false, want);
+	for (size_t i = 0; i < n * rows; i++) want[i] += bias[i % rows] + got[i];
+	struct bt_dev_mem dx = put(w, blocks, n * k / 32 * 48), db = put(w, bias, rows * 4),
+			  dy = put(w, got, n * rows * 4);
+	struct bt_gpu_tile p = {.w = {m->plane[0], m->plane[1], m->plane[2], m->plane[3]},
+	                        .xq = at(&dx),
+	                        .y = at(&dy),
+	                        .bias = at(&db),
+	                        .n_rows = (uint32_t)rows,
+	                        .n_blocks = m->n_blocks,
+	                        .n_tokens = n,
+	                        .flags = BT_GPU_STORE_ADD};
+	launch(w, tile[m->format][s], &p, (n + shape[s].tokens - 1) / shape[s].tokens,
+	       (uint32_t)(rows + shape[s].rows - 1) / shape[s].rows, 1);
+	take(w, got, &dy, n * rows * 4);
+	judge(w, OP_TILE, got, want, n * rows);
+	bt_gpu_device_free(w->device, &dx);
+	bt_gpu_device_free(w->device, &db);
+	/* The tensor goes away, and with it what the device knows of it. */
+	((struct bt_gpu_matrix *)m)->tensor = NULL;
+	free((void *)t.data);
+	free_acts(&a);
+	free(blocks), free(x), free(bias), free(want), free(got);
+}
+
+/* Experts: E of them, of which each token uses two. Everyone chooses the last, nobody the first. */
+enum { E = 5, USED = 2 };
+
+static uint32_t *choice_of(uint32_t n)
+{
+	uint32_t *c = calloc((size_t)n * 2 * USED, sizeof *c);
+	for (uint32_t t = 0; t < n; t++) {
+		c[t * 2 * USED + t % 2] = E - 1;
+		c[t * 2 * USED + (t + 1) % 2] = 1 + t * t % (E - 2);
+	}
+	return c;
+}
+
+/* Lists, counts and tiles against those made here. */
+static void judge_lists(struct walk *w, const uint32_t *choice, uint32_t n, uint32_t tokens, const uint32_t *list,
+                        const uint32_t *count, const uint32_t *tiles, uint32_t n_tiles)
+{
+	uint32_t at_tile = 0;
+	bool same = true;
+	w->cases++;
+	for (uint32_t e = 0; e < E; e++) {
+		uint32_t found = 0;
+		for (uint32_t i = 0; i < n * USED; i++)
+			if (choice[i / USED * 2 * USED + i % USED] == e) same &= list[e * n + found++] == i;
+		same &= count[e] == found;
+		for (uint32_t first = 0; first < found; first += tokens, at_tile++)
+			same &= at_tile < n_tiles && tiles[at_tile * 3] == e && tiles[at_tile * 3 + 1] == first &&
+			        tiles[at_tile * 3 + 2] == (found - first < tokens ? found - first : tokens);
+	}
+	for (; at_tile < n_tiles; at_tile++) same &= !tiles[at_tile * 3 + 2];
+	if (!same) fail(w, "lists of another choice");
+}
+
+static const uint16_t tile_experts[BT_GPU_FORMATS][2] = {
+#define FORMAT(name, ...) [BT_GPU_F_##name] = {BT_GPU_K_tile_##name##_x32, BT_GPU_K_tile_##name##_x64},
+#include "backend/gpu/kernels/formats.inc"
+#undef FORMAT
+};
+
+/* What each expert makes of the rows that chose it: want [n][USED][rows]. */
+static void cpu_experts(struct walk *w, const struct bt_tensor *t, const float *x, uint32_t n, bool per_slot,
+                        const uint32_t *choice, float *want)
+{
+	uint64_t k = t->dim[0], rows = t->dim[1];
+	for (uint32_t i = 0; i < n * USED; i++) {
+		struct bt_tensor one = *t;
+		one.data = (const char *)t->data + choice[i / USED * 2 * USED + i % USED] * rows * t->row_bytes;
+		struct bt_cpu_acts a = acts_of(w, x + (per_slot ? i : i / USED) * k, 1, k);
+		cpu_product(w, &one, &a, false, want + i * rows);
+		free_acts(&a);
+	}
+}
+
+static void walk_experts(struct walk *w, const struct bt_type *type, bool wide, uint64_t k, uint64_t rows, uint32_t n,
+                         bool per_slot)
+{
+	struct bt_tensor t = matrix_of(w, type, k, rows * E);
+	uint32_t tokens = wide ? 64 : 32, n_tiles = E + n * USED / tokens, n_x = per_slot ? n * USED : n;
+	float *x = rows_of(w, n_x * k), *want = calloc(n * USED * rows, 4), *got = calloc(n * USED * rows, 4);
+	struct bt_cpu_acts a = acts_of(w, x, n_x, k);
+	uint32_t *blocks = blocks_of(&a), *choice = choice_of(n), *list = calloc(E * n, 4), count[E],
+		 *tiles = calloc(n_tiles, 12);
+	const struct bt_gpu_matrix *m = NULL;
+	t.dim[1] = rows, t.dim[2] = E, t.matrix_bytes = rows * t.row_bytes;
+	snprintf(w->what, sizeof w->what, "experts of %s %llu x %llu, %u tokens, tiles of %u", type->name,
+	         (unsigned long long)rows, (unsigned long long)k, n, tokens);
+	if (bt_gpu_weights_get((struct bt_gpu_device *)w->device, &t, false, &m, &w->err)) {
+		fail(w, w->err.text);
+		return;
+	}
+	cpu_experts(w, &t, x, n, per_slot, choice, want);
+	struct bt_dev_mem dx = put(w, blocks, n_x * k / 32 * 48), dy = put(w, NULL, n * USED * rows * 4),
+			  dc = put(w, choice, n * 2 * USED * 4), dl = put(w, list, E * n * 4), dn = put(w, NULL, E * 4),
+			  dt = put(w, NULL, n_tiles * 12);
+	struct bt_gpu_expert_lists lists = {at(&dc), at(&dl), at(&dn), n, USED};
+	launch(w, BT_GPU_K_expert_lists, &lists, E, 1, 1);
+	struct bt_gpu_expert_tiles cut = {at(&dn), at(&dt), E, n_tiles, tokens};
+	launch(w, BT_GPU_K_expert_tiles, &cut, 1, 1, 1);
+	struct bt_gpu_tile p = {.w = {m->plane[0], m->plane[1], m->plane[2], m->plane[3]},
+	                        .xq = at(&dx),
+	                        .y = at(&dy),
+	                        .list = at(&dl),
+	                        .tiles = at(&dt),
+	                        .n_rows = (uint32_t)rows,
+	                        .n_blocks = m->n_blocks,
+	                        .n_tokens = n,
+	                        .n_used = USED,
+	                        .flags = per_slot ? BT_GPU_X_PER_SLOT : 0};
+	launch(w, tile_experts[m->format][wide], &p, n_tiles, (uint32_t)(rows + 127) / 128, 1);
+	take(w, got, &dy, n * USED * rows * 4);
+	take(w, list, &dl, E * n * 4);
+	take(w, count, &dn, sizeof count);
+	take(w, tiles, &dt, n_tiles * 12);
+	judge_lists(w, choice, n, tokens, list, count, tiles, n_tiles);
+	judge(w, OP_TILE, got, want, n * USED * rows);
+	bt_gpu_device_free(w->device, &dx);
+	bt_gpu_device_free(w->device, &dc);
+	((struct bt_gpu_matrix *)m)->tensor = NULL;
+	free((void *)t.data);
+	free_acts(&a);
+	free(blocks), free(choice), free(list), free(tiles), free(x), free(want), free(got);
+}
+
+void walk_tiles(struct walk *w)
+{
+	bool walked[BT_GPU_FORMATS] = {false};
+	for (uint32_t id = 0; id < BT_TYPE_COUNT; id++) {
+		const struct bt_type *type = bt_type_get(id);
+		enum bt_gpu_format f = type ? bt_gpu_format_of(type, false) : BT_GPU_F_f32;
+		if (!type || bt_gpu_format_is_float(f) || walked[f]) continue;
+		walked[f] = true;
+		/* Rows, tokens and blocks that fill no tile, and such as fill one to the last. */
+		for (uint32_t s = 0; s < SHAPES; s++) {
+			walk_tile(w, type, s, 256 * (1 + s % 2), shape[s].rows + 3, 9 + 2 * s);
+			walk_tile(w, type, s, 256, 5, shape[s].tokens + 1);
+			if (type->block == 32) walk_tile(w, type, s, 96 + 64 * s, shape[s].rows, shape[s].tokens);
+		}
+		walk_experts(w, type, f % 2, 256, 131, 70, f % 3);
+		walk_experts(w, type, !(f % 2), 256, 40, 300, !(f % 3));
+	}
+}
