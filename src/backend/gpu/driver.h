@@ -59,6 +59,7 @@ struct bt_gpu_caps {
 	uint32_t max_grid[3];
 	uint64_t max_alloc; /* bytes of one allocation */
 	uint32_t shared;    /* bytes of shared memory of a workgroup */
+	uint32_t subgroup;  /* most threads that run in step */
 	uint32_t staging;   /* bytes of a staging buffer; 0: the usual size */
 };
 

@@ -9,12 +9,11 @@
 
 static const struct shape {
 	uint16_t rows, tokens;
-} shape[] = {{128, 128}, {128, 64}, {64, 64}, {32, 32}};
+} shape[] = {{128, 64}, {64, 64}, {32, 32}};
 enum { SHAPES = sizeof shape / sizeof *shape };
 static const uint16_t tile[BT_GPU_FORMATS][SHAPES] = {
-#define FORMAT(name, ...)                                                                   \
-	[BT_GPU_F_##name] = {BT_GPU_K_tile_##name##_128x128, BT_GPU_K_tile_##name##_128x64, \
-	                     BT_GPU_K_tile_##name##_64x64, BT_GPU_K_tile_##name##_32x32},
+#define FORMAT(name, ...) \
+	[BT_GPU_F_##name] = {BT_GPU_K_tile_##name##_128x64, BT_GPU_K_tile_##name##_64x64, BT_GPU_K_tile_##name##_32x32},
 #include "backend/gpu/kernels/formats.inc"
 #undef FORMAT
 };
@@ -24,10 +23,17 @@ static uint32_t parts(uint32_t n, uint32_t of)
 	return (n + of - 1) / of;
 }
 
-/* A tile that is half empty or worse is not taken, however many there are. */
-static uint32_t pick(uint32_t n_rows, uint32_t n_tokens)
+/* Where subgroups have 64 threads (AMD's GCN) the sums of the largest leave a processor one wave, which waits for every
+ * load: the next one is faster there (docs/mi50.md). */
+static bool small_tiles(const struct bt_gpu_lowering *l)
 {
-	uint32_t s = 0;
+	return l->e->dev->gpu->caps.subgroup >= 64;
+}
+
+/* A tile that is half empty or worse is not taken, however many there are. */
+static uint32_t pick(uint32_t n_rows, uint32_t n_tokens, bool narrow)
+{
+	uint32_t s = narrow;
 	while (s + 1 < SHAPES && (parts(n_rows, shape[s].rows) * parts(n_tokens, shape[s].tokens) < BUSY ||
 	                          2 * n_tokens <= shape[s].tokens))
 		s++;
@@ -37,7 +43,7 @@ static uint32_t pick(uint32_t n_rows, uint32_t n_tokens)
 void bt_gpu_emit_tile(struct bt_gpu_lowering *l, enum bt_gpu_format format, const struct bt_gpu_tile *p,
                       const struct bt_gpu_range *touched, uint32_t n)
 {
-	uint32_t s = pick(p->n_rows, p->n_tokens);
+	uint32_t s = pick(p->n_rows, p->n_tokens, small_tiles(l));
 	bt_gpu_emit(l,
 	            bt_gpu_cmd(tile[format][s], p, parts(p->n_tokens, shape[s].tokens), parts(p->n_rows, shape[s].rows),
 	                       1),
@@ -61,11 +67,11 @@ struct groups {
 	uint64_t list, tiles, size;                   /* offsets, and bytes of all; the counts come first */
 };
 
-static struct groups groups_of(const struct bt_tensor *experts, uint32_t n_tokens, uint32_t n_used)
+static struct groups groups_of(const struct bt_tensor *experts, uint32_t n_tokens, uint32_t n_used, bool narrow)
 {
 	struct groups g = {.n_expert = (uint32_t)experts->dim[2], .n_tokens = n_tokens, .n_pairs = n_tokens * n_used};
 	uint32_t chosen = g.n_expert < g.n_pairs ? g.n_expert : g.n_pairs;
-	g.tokens = g.n_pairs / g.n_expert < WIDE ? NARROW : WIDE;
+	g.tokens = narrow || g.n_pairs / g.n_expert < WIDE ? NARROW : WIDE;
 	g.n_tiles = chosen + (g.n_pairs - chosen) / g.tokens;
 	g.list = ((uint64_t)g.n_expert * 4 + 255) & ~(uint64_t)255;
 	g.tiles = (g.list + (uint64_t)g.n_expert * n_tokens * 4 + 255) & ~(uint64_t)255;
@@ -80,7 +86,7 @@ size_t bt_gpu_groups_bytes(const struct bt_plan *plan, uint32_t n_tokens)
 		const struct bt_op *op = &plan->op[i];
 		if (op->kind != BT_OP_MATMUL_EXPERTS) continue;
 		/* Fewer tokens may mean more tiles, of the narrow kind. */
-		struct groups g = groups_of(op->matmul.mat[0].w, n_tokens, plan->n_expert_used);
+		struct groups g = groups_of(op->matmul.mat[0].w, n_tokens, plan->n_expert_used, false);
 		size_t size = g.size + (size_t)(g.n_pairs / NARROW) * 12;
 		if (most < size) most = size;
 	}
@@ -117,7 +123,7 @@ static void group(struct bt_gpu_lowering *l, const struct groups *g, uint32_t ch
 void bt_gpu_emit_expert_tile(struct bt_gpu_lowering *l, const struct bt_gpu_matrix *m, uint32_t choice,
                              struct bt_gpu_tile p, const struct bt_gpu_range touched[2])
 {
-	struct groups g = groups_of(l->op->matmul.mat[0].w, p.n_tokens, p.n_used);
+	struct groups g = groups_of(l->op->matmul.mat[0].w, p.n_tokens, p.n_used, small_tiles(l));
 	group(l, &g, choice, p.n_used);
 	p.list = l->e->groups.address + g.list;
 	p.tiles = l->e->groups.address + g.tiles;

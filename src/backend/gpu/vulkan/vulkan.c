@@ -133,6 +133,7 @@ static enum baton_status vk_open(uint32_t index, const struct bt_device_params *
 		       sizeof vk->base.caps.max_grid);
 		vk->base.caps.max_alloc = vk->card.max_alloc;
 		vk->base.caps.shared = vk->card.shared;
+		vk->base.caps.subgroup = vk->card.subgroup_max;
 		vk->n_threads = params->n_threads;
 		vk->timeout_ns = params->timeout > 0 ? (uint64_t)(params->timeout * 1e9) : UINT64_MAX;
 		status = open_device(vk, params->cache_dir, err);
