@@ -227,7 +227,8 @@ static inline void judge_blocks(struct walk *w, const uint32_t *got, const uint3
 		fail(w, "rounded otherwise than on the CPU");
 		return;
 	}
-	if (flips > 1 + n_blocks / 32) fail(w, "more than one value in a thousand is rounded otherwise than on the CPU");
+	if (flips > 1 + n_blocks / 32)
+		fail(w, "more than one value in a thousand is rounded otherwise than on the CPU");
 }
 
 /* Each walks its kernels over sizes. */

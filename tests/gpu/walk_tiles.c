@@ -6,9 +6,8 @@ static const struct {
 } shape[] = {{32, 32}, {64, 64}, {128, 64}};
 enum { SHAPES = sizeof shape / sizeof *shape };
 static const uint16_t tile[BT_GPU_FORMATS][SHAPES] = {
-#define FORMAT(name, ...)                                                                \
-	[BT_GPU_F_##name] = {BT_GPU_K_tile_##name##_32x32, BT_GPU_K_tile_##name##_64x64, \
-	                     BT_GPU_K_tile_##name##_128x64},
+#define FORMAT(name, ...) \
+	[BT_GPU_F_##name] = {BT_GPU_K_tile_##name##_32x32, BT_GPU_K_tile_##name##_64x64, BT_GPU_K_tile_##name##_128x64},
 #include "backend/gpu/kernels/formats.inc"
 #undef FORMAT
 };
