@@ -55,7 +55,8 @@ static void walk_product(struct walk *w, const struct bt_type *type, bool exact,
 		                                .n_rows = (uint32_t)rows,
 		                                .n_k = (uint32_t)k,
 		                                .n_blocks = m->n_blocks,
-		                                .n_tokens = n};
+		                                .n_tokens = n,
+		                                .split = split};
 		launch(w, matvec[m->format][c], &p, gx, gy, 1);
 	} else {
 		struct bt_gpu_matvec p = {.w = {m->plane[0], m->plane[1], m->plane[2], m->plane[3]},

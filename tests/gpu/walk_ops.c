@@ -335,8 +335,9 @@ static void launch_experts(struct walk *w, const struct stack *s, const struct s
 		                                .n_blocks = s->m->n_blocks,
 		                                .n_tokens = c->tokens,
 		                                .n_used = USED,
-		                                .flags = flags};
-		launch(w, matvec_experts[s->m->format], &p, (c->rows + 15) / 16, slots, 1);
+		                                .flags = flags,
+		                                .split = c->split};
+		launch(w, matvec_experts[s->m->format], &p, (c->rows * c->split + 15) / 16, slots, 1);
 		return;
 	}
 	struct bt_gpu_matvec p = {.w = planes(s->m),

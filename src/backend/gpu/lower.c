@@ -236,7 +236,9 @@ const char *bt_gpu_check_op(const struct bt_plan *plan, const struct bt_op *op)
 	if (!lower_table[op->kind]) return "there is no GPU kernel for it yet";
 	switch (op->kind) {
 	case BT_OP_ROUTER:
-		return op->router.n_expert > 2048 ? "the GPU kernel chooses from at most 2048 experts" : NULL;
+		return op->router.n_expert > 2048 || op->router.n_used > 64
+		               ? "the GPU kernel chooses at most 64 of at most 2048 experts"
+		               : NULL;
 	case BT_OP_CONV:
 	case BT_OP_DELTA_NET:
 	case BT_OP_MAMBA2: return bt_gpu_check_recurrent(op);

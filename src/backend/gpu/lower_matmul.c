@@ -28,7 +28,6 @@ static const uint16_t gate[BT_GPU_FORMATS][3] = {
 #include "backend/gpu/kernels/formats.inc"
 #undef FORMAT
 };
-#define FLOAT_ROWS   16u /* rows of a matrix of floats that a workgroup takes */
 #define GATE_ROWS    32u /* of a gate's two */
 #define MATVEC_TEAMS 16u /* teams of a workgroup of matvec.k */
 
@@ -102,9 +101,10 @@ static void emit_float(struct bt_gpu_lowering *l, const struct product *f)
 	                                .n_blocks = m->n_blocks,
 	                                .n_tokens = f->n_tokens,
 	                                .n_used = f->n_used,
-	                                .flags = f->flags};
+	                                .flags = f->flags,
+	                                .split = split_of(m->n_rows, m->n_blocks * 2, MATVEC_TEAMS)};
 	struct bt_gpu_range touched[] = {bt_gpu_reads(l, f->x), f->dst, {0}};
-	uint32_t n = 2, tall = (m->n_rows + FLOAT_ROWS - 1) / FLOAT_ROWS, many = f->n_tokens > 1;
+	uint32_t n = 2, rows = MATVEC_TEAMS / p.split, tall = (m->n_rows + rows - 1) / rows, many = f->n_tokens > 1;
 	if (f->choice != BT_NO_VALUE) {
 		p.choice = bt_gpu_value(l, f->choice);
 		touched[n++] = bt_gpu_reads(l, f->choice);

@@ -102,6 +102,7 @@ struct bt_gpu_matvec_float {
 	PTR(in_f32) bias;
 	PTR(in_u32) choice;
 	uint n_rows, n_k, n_blocks, n_tokens, n_used, flags;
+	uint split; /* as above */
 };
 
 /* y = silu(gate) * up, element by element; y may be gate. */
