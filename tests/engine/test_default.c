@@ -211,7 +211,7 @@ static void what_does_not_fit_is_refused(void **state)
 	machine.memory[0] = (rest + cache / 2) * 16 / 15 + 16;
 	assert_int_equal(baton_session_open(m, &p, &s, &err), BATON_ERR_NOMEM);
 	assert_null(s);
-	unsigned ngl, context;
+	unsigned ngl = 0, context = 0;
 	const char *words = strstr(err.text, "are free for it; ");
 	if (!words || sscanf(words, "are free for it; -ngl %u or -c %u would fit", &ngl, &context) != 2)
 		fail_msg("%s", err.text);

@@ -184,7 +184,7 @@ void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
 	const struct bt_exec *e = l->e;
 	const struct bt_cache_shape *s = &e->c.plan->cache[op->attention.cache];
 	uint32_t widest = s->d_k > s->d_v ? s->d_k : s->d_v, w = 0, group = op->attention.n_head / s->n_head_kv;
-	while (widths[w] < widest) w++;
+	while (w + 1 < sizeof widths / sizeof *widths && widths[w] < widest) w++;
 	uint32_t h = group > 4 ? 2 : group > 1, splits = l->shape.n_splits;
 	struct bt_gpu_range k = cache_range(&e->c.k[op->attention.cache], false);
 	struct bt_gpu_range v = cache_range(&e->c.v[op->attention.cache], false);
