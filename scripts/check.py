@@ -217,6 +217,7 @@ def main():
     args = parser.parse_args()
     os.chdir(ROOT)
     os.environ['PATH'] = '/usr/lib/ccache:' + os.environ['PATH']
+    os.environ['BATON_SPIRV_CACHE'] = os.path.join(ROOT, '.cache/spirv')  # one for all build folders
     step('packages')
     group = 'full' if args.full or args.only else 'test'
     result(f'packages: scripts/deps {group}', *run('scripts/deps', group))

@@ -6,7 +6,8 @@
     build.py hip   OUT.hsaco OUT.s DEPFILE --hipcc HIPCC --cc CC [--arch gfx906]   and the assembly, for bench/isa
     build.py emu   OUT.cpp DEPFILE --cc CC                       C++ source for the emulator in tests/gpu
 
-What a kernel's text has not changed is not compiled again: SPIR-V is kept beside the output by a hash of the text.
+What a kernel's text has not changed is not compiled again: SPIR-V is kept by a hash of the text, beside the output or in the
+folder that BATON_SPIRV_CACHE names, which several build folders may share.
 """
 import argparse
 import concurrent.futures
@@ -67,7 +68,8 @@ def text_hash(file):
 
 
 def spirv(args):
-    cache = args.out + '.d'
+    shared = os.environ.get('BATON_SPIRV_CACHE')
+    cache = shared or args.out + '.d'
     os.makedirs(cache, exist_ok=True)
     table = rows(args.cc)
     hashes = {file: text_hash(file) for file in {r[1] for r in table}}
@@ -97,7 +99,7 @@ def spirv(args):
             blob.write(data)
             places.append((size, len(data)))
             size += len(data)
-    for name in os.listdir(cache):
+    for name in os.listdir(cache) if not shared else ():
         if name.endswith('.spv') and os.path.join(cache, name) not in files:
             os.remove(os.path.join(cache, name))
     table_text = ',\n'.join(f'\t{{{{{a[0]}, {a[1]}}}, {{{b[0]}, {b[1]}}}}}' for a, b in zip(places[::2], places[1::2]))
