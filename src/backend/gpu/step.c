@@ -115,7 +115,7 @@ enum baton_status bt_gpu_step_fill(struct bt_exec *e, const struct bt_step *step
 		at += n;
 	}
 	memcpy(host + e->at_pos, step->pos, step->n_tokens * sizeof *step->pos);
-	memcpy(host + e->at_logit_row, step->logit_row, step->n_logits * sizeof *step->logit_row);
+	if (step->n_logits) memcpy(host + e->at_logit_row, step->logit_row, step->n_logits * sizeof *step->logit_row);
 	if (e->c.plan->n_states) fill_seqs(e, step);
 	fill_rope(e, step);
 	fill_embed(e, step);
