@@ -49,11 +49,6 @@ static bool gated(const struct bt_op *op)
 	       op->matmul.epilogue == BT_EPI_SILU_GATE;
 }
 
-static bool has_matrices(const struct bt_op *op)
-{
-	return op->kind == BT_OP_MATMUL || op->kind == BT_OP_MATMUL_EXPERTS || op->kind == BT_OP_LOGITS;
-}
-
 /* Is this value of the operation a choice of experts: ids, as integers, and weights? */
 static bool is_choice(const struct bt_op *op, bool out, uint32_t j)
 {
@@ -149,12 +144,11 @@ static void close_side(struct check *c, struct side *s)
 }
 
 /* Values to read: the same on both sides. */
-static enum baton_status put_value(struct check *c, const struct bt_op *op, uint32_t v, bool choice,
-                                   const struct bt_step *step, struct baton_error *err)
+static enum baton_status put_value(struct check *c, uint32_t v, bool choice, const struct bt_step *step,
+                                   struct baton_error *err)
 {
 	uint32_t width = c->plan.value[v].width, used = width / 2;
 	size_t rows = bt_plan_rows(&c->plan, v, step->n_tokens, step->n_logits), at;
-	(void)op;
 	for (size_t i = 0; i < rows * width; i++) c->input[i] = draw(c);
 	for (size_t r = 0; r < rows && choice; r++)
 		for (uint32_t j = 0; j < used; j++) {
@@ -177,8 +171,8 @@ static enum baton_status put_inputs(struct check *c, const struct bt_step *step,
 		const struct bt_op *op = &c->op[k];
 		for (uint32_t j = 0; j < BT_MAX_INS && !status; j++)
 			if (op->in[j] != BT_NO_VALUE)
-				status = put_value(c, op, op->in[j], is_choice(op, false, j), step, err);
-		if (!status && bt_op_adds(op)) status = put_value(c, op, op->out[0], false, step, err);
+				status = put_value(c, op->in[j], is_choice(op, false, j), step, err);
+		if (!status && bt_op_adds(op)) status = put_value(c, op->out[0], false, step, err);
 	}
 	return status;
 }
@@ -320,7 +314,7 @@ static void describe(struct check *c, uint32_t i)
 	size_t len = 0;
 	c->out = (struct bt_check){.op = bt_op_table[op->kind].name, .layer = op->layer, .allowed = ALLOWED};
 	for (uint32_t j = i; j < c->whole->n_ops; j++) c->out.n_alike += alike(c->whole, op, &c->whole->op[j]);
-	for (uint32_t j = 0; has_matrices(op) && j < op->matmul.n_mats && len < sizeof c->out.types; j++) {
+	for (uint32_t j = 0; bt_op_multiplies(op) && j < op->matmul.n_mats && len < sizeof c->out.types; j++) {
 		const char *name = op->matmul.mat[j].w->type->name;
 		if (j && op->matmul.mat[j].w->type == op->matmul.mat[0].w->type) continue;
 		len += (size_t)snprintf(c->out.types + len, sizeof c->out.types - len, "%s%s", len ? "/" : "", name);

@@ -235,36 +235,43 @@ enum baton_status bt_plan_check(const struct bt_plan *p, struct baton_error *err
 	return status;
 }
 
-uint32_t bt_op_tensors(const struct bt_op *op, const struct bt_tensor *t[BT_OP_TENSORS])
+bool bt_op_multiplies(const struct bt_op *op)
 {
-	uint32_t n = 0;
+	return op->kind == BT_OP_MATMUL || op->kind == BT_OP_MATMUL_EXPERTS || op->kind == BT_OP_LOGITS;
+}
+
+uint32_t bt_op_small(const struct bt_op *op, const struct bt_tensor *t[BT_MAX_MATS])
+{
 	switch (op->kind) {
 	case BT_OP_MATMUL:
 	case BT_OP_MATMUL_EXPERTS:
 	case BT_OP_LOGITS:
-		for (uint32_t i = 0; i < op->matmul.n_mats; i++) t[n++] = op->matmul.mat[i].w;
-		for (uint32_t i = 0; i < op->matmul.n_mats; i++)
-			if (op->matmul.mat[i].bias) t[n++] = op->matmul.mat[i].bias;
-		break;
-	case BT_OP_EMBED: t[n++] = op->embed.w; break;
-	case BT_OP_RMS_NORM:
-		if (op->norm.w) t[n++] = op->norm.w;
-		break;
-	case BT_OP_ROUTER:
-		if (op->router.select_bias) t[n++] = op->router.select_bias;
-		break;
+		for (uint32_t i = 0; i < op->matmul.n_mats; i++) t[i] = op->matmul.mat[i].bias;
+		return op->matmul.n_mats;
+	case BT_OP_RMS_NORM: t[0] = op->norm.w; return 1;
+	case BT_OP_ROUTER: t[0] = op->router.select_bias; return 1;
 	case BT_OP_CONV:
-		t[n++] = op->conv.w;
-		if (op->conv.bias) t[n++] = op->conv.bias;
-		break;
+		t[0] = op->conv.w;
+		t[1] = op->conv.bias;
+		return 2;
 	case BT_OP_DELTA_NET:
 	case BT_OP_MAMBA2:
-		t[n++] = op->recurrence.a;
-		t[n++] = op->recurrence.dt_bias;
-		if (op->recurrence.d) t[n++] = op->recurrence.d;
-		break;
-	default: break;
+		t[0] = op->recurrence.a;
+		t[1] = op->recurrence.dt_bias;
+		t[2] = op->recurrence.d;
+		return 3;
+	default: return 0;
 	}
+}
+
+uint32_t bt_op_tensors(const struct bt_op *op, const struct bt_tensor *t[BT_OP_TENSORS])
+{
+	const struct bt_tensor *small[BT_MAX_MATS];
+	uint32_t n = 0, n_small = bt_op_small(op, small);
+	if (op->kind == BT_OP_EMBED) t[n++] = op->embed.w;
+	for (uint32_t i = 0; bt_op_multiplies(op) && i < op->matmul.n_mats; i++) t[n++] = op->matmul.mat[i].w;
+	for (uint32_t i = 0; i < n_small; i++)
+		if (small[i]) t[n++] = small[i];
 	return n;
 }
 

@@ -241,6 +241,11 @@ static inline struct bt_part bt_plan_part(const struct bt_plan *p, uint32_t i)
 	return p->n_parts ? p->part[i] : (struct bt_part){0, p->n_ops};
 }
 
+/* Does it multiply by matrices: is op->matmul what describes it? */
+bool bt_op_multiplies(const struct bt_op *op);
+/* Weights that are no matrices of a product: of norms, biases (as many as matrices), taps and the like, each at its place; NULL:
+ * there is none. The number of places is returned. */
+uint32_t bt_op_small(const struct bt_op *op, const struct bt_tensor *t[BT_MAX_MATS]);
 /* All weights of an operation, matrices first: t receives them, the number is returned. */
 #define BT_OP_TENSORS (2 * BT_MAX_MATS)
 uint32_t bt_op_tensors(const struct bt_op *op, const struct bt_tensor *t[BT_OP_TENSORS]);

@@ -51,8 +51,7 @@ static enum baton_status add_matrices(struct bt_gpu_device *dev, const struct bt
 	enum baton_status status = BATON_OK;
 	for (uint32_t i = 0; i < plan->n_ops && !status; i++) {
 		const struct bt_op *op = &plan->op[i];
-		bool product = op->kind == BT_OP_MATMUL || op->kind == BT_OP_MATMUL_EXPERTS || op->kind == BT_OP_LOGITS;
-		for (uint32_t j = 0; product && j < op->matmul.n_mats && !status; j++)
+		for (uint32_t j = 0; bt_op_multiplies(op) && j < op->matmul.n_mats && !status; j++)
 			status = add_matrix(dev, op->matmul.mat[j].w, err);
 	}
 	return status;

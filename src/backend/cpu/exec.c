@@ -16,36 +16,12 @@ static void plan_widths(const struct bt_plan *p, size_t *k_max, size_t *d_max, s
 	}
 	for (uint32_t i = 0; i < p->n_ops; i++) {
 		const struct bt_op *op = &p->op[i];
-		if (op->kind != BT_OP_MATMUL && op->kind != BT_OP_MATMUL_EXPERTS && op->kind != BT_OP_LOGITS) continue;
+		if (!bt_op_multiplies(op)) continue;
 		size_t k = p->value[op->in[0]].width;
 		if (*k_max < k) *k_max = k;
 		if (op->matmul.epilogue != BT_EPI_ADD) continue;
 		size_t n = p->value[op->out[0]].width;
 		if (*residual < n) *residual = n;
-	}
-}
-
-/* The small tensors of an operation: norm weights, biases, taps of convolutions and the like. */
-static uint32_t small_tensors(const struct bt_op *op, const struct bt_tensor *t[BT_MAX_MATS])
-{
-	switch (op->kind) {
-	case BT_OP_RMS_NORM: t[0] = op->norm.w; return 1;
-	case BT_OP_ROUTER: t[0] = op->router.select_bias; return 1;
-	case BT_OP_MATMUL:
-	case BT_OP_LOGITS:
-		for (uint32_t i = 0; i < op->matmul.n_mats; i++) t[i] = op->matmul.mat[i].bias;
-		return op->matmul.n_mats;
-	case BT_OP_CONV:
-		t[0] = op->conv.w;
-		t[1] = op->conv.bias;
-		return 2;
-	case BT_OP_DELTA_NET:
-	case BT_OP_MAMBA2:
-		t[0] = op->recurrence.a;
-		t[1] = op->recurrence.dt_bias;
-		t[2] = op->recurrence.d;
-		return 3;
-	default: return 0;
 	}
 }
 
@@ -71,14 +47,14 @@ static enum baton_status load_small(struct bt_exec *e, struct baton_error *err)
 	const struct bt_tensor *t[BT_MAX_MATS];
 	size_t total = 0;
 	for (uint32_t i = 0; i < p->n_ops; i++)
-		for (uint32_t j = 0, n = small_tensors(&p->op[i], t); j < n; j++)
+		for (uint32_t j = 0, n = bt_op_small(&p->op[i], t); j < n; j++)
 			if (t[j]) total += small_size(t[j]);
 	e->small = bt_mem_array(BT_MEM_WEIGHTS, total + 1, sizeof *e->small);
 	e->allocated += total * sizeof *e->small;
 	if (!e->small) return bt_fail_nomem(err, total * sizeof *e->small, "norm weights and biases");
 	float *at = e->small;
 	for (uint32_t i = 0; i < p->n_ops; i++) {
-		for (uint32_t j = 0, n = small_tensors(&p->op[i], t); j < n; j++) {
+		for (uint32_t j = 0, n = bt_op_small(&p->op[i], t); j < n; j++) {
 			if (!t[j]) continue;
 			if (p->op[i].kind == BT_OP_CONV && !j) unpack_taps(t[j], at);
 			else t[j]->type->unpack(t[j]->data, at, t[j]->dim[0] * t[j]->n_rows);

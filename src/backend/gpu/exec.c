@@ -3,11 +3,6 @@
 
 #include <string.h>
 
-static bool is_product(const struct bt_op *op)
-{
-	return op->kind == BT_OP_MATMUL || op->kind == BT_OP_MATMUL_EXPERTS || op->kind == BT_OP_LOGITS;
-}
-
 static enum baton_status matrix(struct bt_exec *e, const struct bt_tensor *t, bool exact,
                                 const struct bt_gpu_matrix **out, struct baton_error *err)
 {
@@ -35,26 +30,6 @@ static uint32_t rope_index(struct bt_exec *e, const struct bt_rope *rope)
 	return i;
 }
 
-/* What an operation has besides matrices: its small tensors, in the order of node->small. */
-static uint32_t small_tensors(const struct bt_op *op, const struct bt_tensor *t[BT_MAX_MATS])
-{
-	switch (op->kind) {
-	case BT_OP_RMS_NORM: t[0] = op->norm.w; return 1;
-	case BT_OP_ROUTER: t[0] = op->router.select_bias; return 1;
-	case BT_OP_CONV:
-		t[0] = op->conv.w;
-		t[1] = op->conv.bias;
-		return 2;
-	case BT_OP_DELTA_NET:
-	case BT_OP_MAMBA2:
-		t[0] = op->recurrence.a;
-		t[1] = op->recurrence.dt_bias;
-		t[2] = op->recurrence.d;
-		return 3;
-	default: return 0;
-	}
-}
-
 #define WORTH_THREADS ((uint64_t)4 << 20) /* bytes to upload */
 
 /* What is to be uploaded, and threads for it if it is much. */
@@ -63,7 +38,7 @@ static struct bt_gpu_upload plan_upload(const struct bt_exec *e)
 	struct bt_gpu_upload up = {.progress = e->c.progress};
 	for (uint32_t i = 0; i < e->c.plan->n_ops && !e->c.measure; i++) {
 		const struct bt_op *op = &e->c.plan->op[i];
-		for (uint32_t j = 0; is_product(op) && j < op->matmul.n_mats; j++)
+		for (uint32_t j = 0; bt_op_multiplies(op) && j < op->matmul.n_mats; j++)
 			up.total += bt_gpu_weights_missing(e->dev, op->matmul.mat[j].w, e->c.exact);
 	}
 	for (uint32_t i = 0; i < e->c.plan->n_ops && !e->c.measure; i++) {
@@ -87,12 +62,10 @@ static enum baton_status load_weights(struct bt_exec *e, struct baton_error *err
 		if (op->kind == BT_OP_ROPE) node->rope = rope_index(e, op->rope.rope);
 		if (e->c.measure) continue;
 		const struct bt_tensor *t[BT_MAX_MATS];
-		uint32_t n_small = small_tensors(op, t);
-		for (uint32_t j = 0; j < n_small && !status; j++) status = small(e, t[j], &node->small[j], err);
-		for (uint32_t j = 0; is_product(op) && j < op->matmul.n_mats && !status; j++) {
+		for (uint32_t j = 0, n = bt_op_small(op, t); j < n && !status; j++)
+			status = small(e, t[j], &node->small[j], err);
+		for (uint32_t j = 0; bt_op_multiplies(op) && j < op->matmul.n_mats && !status; j++)
 			status = matrix(e, op->matmul.mat[j].w, e->c.exact, &node->mat[j], err);
-			if (!status) status = small(e, op->matmul.mat[j].bias, &node->small[j], err);
-		}
 	}
 	e->dev->upload = NULL;
 	bt_pool_close(&up.pool);
@@ -105,7 +78,7 @@ static size_t rounded_bytes(const struct bt_exec *e)
 	size_t most = 48;
 	for (uint32_t i = 0; i < e->c.plan->n_ops; i++) {
 		const struct bt_op *op = &e->c.plan->op[i];
-		if (!is_product(op)) continue;
+		if (!bt_op_multiplies(op)) continue;
 		size_t rows = bt_plan_rows(e->c.plan, op->in[0], e->c.n_tokens, e->c.n_logits);
 		size_t n = rows * (e->c.plan->value[op->in[0]].width / 32) * 48;
 		if (most < n) most = n;

@@ -42,7 +42,7 @@ static uint32_t split_of(uint32_t n_rows, uint32_t n_blocks, uint32_t most)
 
 bool bt_gpu_reads_rounded(const struct bt_gpu_node *node, const struct bt_op *op)
 {
-	if (op->kind != BT_OP_MATMUL && op->kind != BT_OP_MATMUL_EXPERTS && op->kind != BT_OP_LOGITS) return false;
+	if (!bt_op_multiplies(op)) return false;
 	for (uint32_t i = 0; i < op->matmul.n_mats; i++)
 		if (!bt_gpu_format_is_float(node->mat[i]->format)) return true;
 	return false;
