@@ -12,7 +12,7 @@
 struct bt_gpu_block {
 	struct bt_gpu_mem mem;
 	size_t used;
-	uint32_t users; /* of all its matrices together */
+	uint32_t users; /* how often executables hold its matrices */
 	bool vectors; /* for norms and biases: matrices of another precision use the same ones, and must not be kept by them */
 };
 
@@ -20,7 +20,6 @@ struct bt_gpu_block {
 struct bt_gpu_matrix {
 	const struct bt_tensor *tensor;
 	struct bt_gpu_block *block;
-	uint32_t users; /* executables that read it */
 	bool exact;
 	enum bt_gpu_format format;
 	uint64_t plane[BT_GPU_PLANES];  /* addresses; 0: no such plane */
@@ -34,6 +33,7 @@ struct bt_gpu_upload {
 	uint64_t done, total; /* bytes on the device */
 	uint64_t room;        /* that what is still to come takes, alignment included */
 };
+
 struct bt_gpu_device {
 	struct bt_device base;
 	pthread_mutex_t lock; /* held by every call of the device table: sessions may share a device */
@@ -79,7 +79,7 @@ uint64_t bt_gpu_weights_missing(const struct bt_gpu_device *dev, const struct bt
  * short (bt_gpu_weights_trim) or the device is closed. Threads and progress are dev->upload's. The device's lock is held. */
 enum baton_status bt_gpu_weights_get(struct bt_gpu_device *dev, const struct bt_tensor *t, bool exact,
                                      const struct bt_gpu_matrix **out, struct baton_error *err);
-void bt_gpu_weights_put(struct bt_gpu_device *dev, const struct bt_gpu_matrix *m);
+void bt_gpu_weights_put(const struct bt_gpu_matrix *m);
 /* Free what nobody uses; true: there was something. */
 bool bt_gpu_weights_trim(struct bt_gpu_device *dev);
 void bt_gpu_weights_free(struct bt_gpu_device *dev);

@@ -132,7 +132,7 @@ static void release(struct bt_exec *e)
 	struct bt_gpu_mem *mem[] = {&e->values,       &e->xq[0],  &e->xq[1], &e->part, &e->groups,
 	                            &e->logits_local, &e->logits, &e->step,  &e->pages};
 	for (size_t i = 0; i < sizeof mem / sizeof *mem; i++) gpu->driver->free(gpu, mem[i]);
-	for (uint32_t i = 0; i < e->n_held; i++) bt_gpu_weights_put(e->dev, e->held[i]);
+	for (uint32_t i = 0; i < e->n_held; i++) bt_gpu_weights_put(e->held[i]);
 	bt_mem_free(e->held);
 	bt_mem_free(e->offset);
 	bt_mem_free(e->node);

@@ -125,6 +125,25 @@ void bt_gpu_readers(const struct bt_gpu_lowering *l, uint32_t v, bool *floats, b
 	}
 }
 
+uint32_t bt_gpu_results(struct bt_gpu_lowering *l, uint32_t v, bool can_round, uint64_t *y, uint64_t *xq,
+                        struct bt_gpu_range *touched)
+{
+	bool floats, rounded;
+	uint32_t n = 0;
+	bt_gpu_readers(l, v, &floats, &rounded);
+	rounded = rounded && can_round;
+	*y = *xq = 0;
+	if (floats || !rounded) {
+		touched[n] = bt_gpu_writes(l, v);
+		*y = touched[n++].address;
+	}
+	if (rounded) {
+		touched[n] = bt_gpu_take_rounded(l, v);
+		*xq = touched[n++].address;
+	}
+	return n;
+}
+
 uint32_t bt_gpu_weight_stride(const struct bt_op *norm)
 {
 	const struct bt_tensor *w = norm->norm.w;
@@ -137,15 +156,7 @@ static void lower_norm(struct bt_gpu_lowering *l)
 {
 	const struct bt_op *op = l->op;
 	uint32_t x = op->in[0], y = op->out[0], width = bt_gpu_width(l, x), n = width / op->norm.n_groups;
-	bool floats = true, rounded = false;
-	if (x != y) bt_gpu_readers(l, y, &floats, &rounded);
-	/* A block of 32 must not lie in two groups, nor may a team's eight threads. */
-	if (rounded && n % 32) {
-		rounded = false;
-		floats = true;
-	}
 	struct bt_gpu_range touched[3] = {bt_gpu_reads(l, x)};
-	uint32_t n_touched = 1;
 	struct bt_gpu_norm p = {.x = bt_gpu_value(l, x),
 	                        .w = l->node->small[0],
 	                        .n = n,
@@ -153,14 +164,8 @@ static void lower_norm(struct bt_gpu_lowering *l)
 	                        .n_total = bt_gpu_rows(l, x) * op->norm.n_groups,
 	                        .w_stride = bt_gpu_weight_stride(op),
 	                        .eps = op->norm.eps};
-	if (floats || !rounded) {
-		p.y = bt_gpu_value(l, y);
-		touched[n_touched++] = bt_gpu_writes(l, y);
-	}
-	if (rounded) {
-		touched[n_touched] = bt_gpu_take_rounded(l, y);
-		p.xq = touched[n_touched++].address;
-	}
+	/* A block of 32 must not lie in two groups, nor may a team's eight threads. */
+	uint32_t n_touched = 1 + bt_gpu_results(l, y, x != y && n % 32 == 0, &p.y, &p.xq, touched + 1);
 	bool per_team = n <= 512;
 	uint32_t groups = per_team ? (p.n_total + 31) / 32 : p.n_total;
 	bt_gpu_emit(l, bt_gpu_cmd(per_team ? BT_GPU_K_rms_norm_team : BT_GPU_K_rms_norm, &p, groups, 1, 1), touched,
@@ -235,6 +240,9 @@ const char *bt_gpu_check_op(const struct bt_plan *plan, const struct bt_op *op)
 {
 	if (!lower_table[op->kind]) return "there is no GPU kernel for it yet";
 	switch (op->kind) {
+	case BT_OP_MATMUL:
+	case BT_OP_MATMUL_EXPERTS:
+	case BT_OP_LOGITS: return bt_gpu_check_product(op);
 	case BT_OP_ROUTER:
 		return op->router.n_expert > 2048 || op->router.n_used > 64
 		               ? "the GPU kernel chooses at most 64 of at most 2048 experts"
@@ -269,7 +277,7 @@ enum baton_status bt_gpu_check(const struct bt_compile *c, struct baton_error *e
 }
 
 /* What an operation writes is no longer what was rounded before, unless it has just been rounded, nor what was grouped. */
-static void forget_rounded(struct bt_gpu_lowering *l)
+static void forget(struct bt_gpu_lowering *l)
 {
 	for (uint32_t j = 0; j < BT_MAX_MATS; j++)
 		if (l->op->out[j] == l->grouped) l->grouped = BT_NO_VALUE;
@@ -291,7 +299,7 @@ enum baton_status bt_gpu_lower(const struct bt_exec *e, struct bt_gpu_shape shap
 		l.node = &e->node[i];
 		if (i + 1 < part.first + part.n && (bt_gpu_lower_gated_norm(&l) || bt_gpu_lower_rope_store(&l))) i++;
 		else lower_table[l.op->kind](&l);
-		forget_rounded(&l);
+		forget(&l);
 	}
 	if (!l.status && logits && shape.n_logits) {
 		uint64_t size = (uint64_t)shape.n_logits * e->c.plan->n_vocab * sizeof(float);

@@ -44,8 +44,13 @@ struct bt_gpu_range bt_gpu_writes(const struct bt_gpu_lowering *l, uint32_t v);
 /* Who reads what the operation under way writes to value v, up to the next one that writes it: somebody its floats,
  * somebody its rounded form? */
 void bt_gpu_readers(const struct bt_gpu_lowering *l, uint32_t v, bool *floats, bool *rounded);
+/* Where a kernel that can write both is to put the result v of the operation under way, by who reads it: *y and *xq, 0 where
+ * nobody does; touched[2] receives the ranges, their number is returned. can_round: blocks of 32 are whole. */
+uint32_t bt_gpu_results(struct bt_gpu_lowering *l, uint32_t v, bool can_round, uint64_t *y, uint64_t *xq,
+                        struct bt_gpu_range *touched);
 
 /* lower_matmul.c */
+const char *bt_gpu_check_product(const struct bt_op *op);
 void bt_gpu_lower_matmul(struct bt_gpu_lowering *l);
 void bt_gpu_lower_experts(struct bt_gpu_lowering *l);
 /* Where value v stands rounded to 8 bits, after rounding it if need be. */
@@ -76,7 +81,7 @@ void bt_gpu_emit_expert_tile(struct bt_gpu_lowering *l, const struct bt_gpu_matr
 /* lower_attn.c */
 void bt_gpu_lower_rope(struct bt_gpu_lowering *l);
 void bt_gpu_lower_kv_store(struct bt_gpu_lowering *l);
-/* Rotary positions together with the store of the keys that follows; false: none follows. */
+/* Rotary positions together with the store of the keys that follows, which is l->op afterwards; false: none follows. */
 bool bt_gpu_lower_rope_store(struct bt_gpu_lowering *l);
 void bt_gpu_lower_attention(struct bt_gpu_lowering *l);
 const char *bt_gpu_check_attention(const struct bt_plan *plan, const struct bt_op *op);

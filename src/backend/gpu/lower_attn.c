@@ -131,20 +131,6 @@ void bt_gpu_lower_kv_store(struct bt_gpu_lowering *l)
 	emit_store(l, l->op, NULL, 0);
 }
 
-/* Is the value read behind operation `from`, before it is written again, or by another device? */
-static bool read_later(const struct bt_plan *p, uint32_t v, uint32_t from)
-{
-	for (uint32_t i = 0; i < p->n_keeps; i++)
-		if (p->keep[i].value == v) return true;
-	for (uint32_t i = from; i < p->n_ops; i++) {
-		for (uint32_t j = 0; j < BT_MAX_INS; j++)
-			if (p->op[i].in[j] == v) return true;
-		for (uint32_t j = 0; j < BT_MAX_MATS; j++)
-			if (p->op[i].out[j] == v) return false;
-	}
-	return false;
-}
-
 bool bt_gpu_lower_rope_store(struct bt_gpu_lowering *l)
 {
 	const struct bt_op *rope = l->op, *store = rope + 1;
@@ -153,29 +139,18 @@ bool bt_gpu_lower_rope_store(struct bt_gpu_lowering *l)
 	if (store->in[1] == rope->in[0] || store->in[1] == rope->in[1] ||
 	    rope->rope.d != plan->cache[store->kv.cache].d_k)
 		return false;
-	/* The turned keys go into the cache only. */
-	if (read_later(plan, rope->in[1], (uint32_t)(store + 1 - plan->op))) return false;
-	emit_store(l, store, rope, l->node->rope);
-	return true;
-}
-
-/* The results of attention as their readers want them: ranges, and the pointers of the kernel that makes them. */
-static uint32_t attention_results(struct bt_gpu_lowering *l, uint32_t d_v, uint64_t *y, uint64_t *yq,
-                                  struct bt_gpu_range touched[2])
-{
+	uint32_t setting = l->node->rope;
 	bool floats, rounded;
-	uint32_t n = 0, out = l->op->out[0];
-	bt_gpu_readers(l, out, &floats, &rounded);
-	if (d_v % 32) rounded = false;
-	if (floats || !rounded) {
-		touched[n] = bt_gpu_writes(l, out);
-		*y = touched[n++].address;
+	l->op++;
+	l->node++;
+	bt_gpu_readers(l, rope->in[1], &floats, &rounded);
+	if (floats || rounded) { /* the turned keys are to go into the cache only */
+		l->op--;
+		l->node--;
+		return false;
 	}
-	if (rounded) {
-		touched[n] = bt_gpu_take_rounded(l, out);
-		*yq = touched[n++].address;
-	}
-	return n;
+	emit_store(l, store, rope, setting);
+	return true;
 }
 
 void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
@@ -206,8 +181,8 @@ void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
 	                             .scale = op->attention.scale,
 	                             .softcap = op->attention.softcap};
 	struct bt_gpu_range part = {e->part.address, e->part.size, true}, result[2];
-	uint64_t y = 0, yq = 0;
-	uint32_t n = attention_results(l, s->d_v, &y, &yq, result);
+	uint64_t y, yq;
+	uint32_t n = bt_gpu_results(l, op->out[0], s->d_v % 32 == 0, &y, &yq, result);
 	if (!splits) {
 		p.y = y;
 		p.yq = yq;

@@ -40,6 +40,20 @@ static uint32_t split_of(uint32_t n_rows, uint32_t n_blocks, uint32_t most)
 	return split;
 }
 
+/* Kernels address matrices of integers by 32 bits behind a plane's base (AT in the kernel language). */
+const char *bt_gpu_check_product(const struct bt_op *op)
+{
+	for (uint32_t i = 0; i < op->matmul.n_mats; i++) {
+		const struct bt_tensor *t = op->matmul.mat[i].w;
+		enum bt_gpu_format f = bt_gpu_format_of(t->type, false);
+		struct bt_gpu_row_bytes row = bt_gpu_row_bytes(f, t->dim[0]);
+		for (int p = 0; p < BT_GPU_PLANES && !bt_gpu_format_is_float(f); p++)
+			if ((uint64_t)row.plane[p] * t->n_rows > UINT32_MAX)
+				return "a matrix whose quants take more than 4 GiB";
+	}
+	return NULL;
+}
+
 bool bt_gpu_reads_rounded(const struct bt_gpu_node *node, const struct bt_op *op)
 {
 	if (!bt_op_multiplies(op)) return false;
@@ -177,9 +191,6 @@ static bool emit_gate(struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_u
 	if (experts ? bt_gpu_rows(l, l->op->in[0]) != n_tokens || bt_gpu_is_grouped(l, n_tokens, n_used)
 	            : n_tokens >= BT_GPU_TILE_FROM)
 		return false;
-	bool floats, rounded;
-	bt_gpu_readers(l, l->op->out[0], &floats, &rounded);
-	if (a->n_rows % 32) rounded = false;
 	struct bt_gpu_gate p = {.gate = planes(a),
 	                        .up = planes(b),
 	                        .xq = bt_gpu_rounded(l, l->op->in[0]),
@@ -193,14 +204,7 @@ static bool emit_gate(struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_u
 	struct bt_gpu_range touched[4] = {{p.xq, rounded_bytes(l, l->op->in[0]), false}};
 	uint32_t n = 1;
 	if (experts) touched[n++] = bt_gpu_reads(l, choice);
-	if (floats || !rounded) {
-		touched[n] = bt_gpu_writes(l, l->op->out[0]);
-		p.y = touched[n++].address;
-	}
-	if (rounded) {
-		touched[n] = bt_gpu_take_rounded(l, l->op->out[0]);
-		p.yq = touched[n++].address;
-	}
+	n += bt_gpu_results(l, l->op->out[0], a->n_rows % 32 == 0, &p.y, &p.yq, touched + n);
 	uint32_t tall = (a->n_rows + GATE_ROWS - 1) / GATE_ROWS, many = n_tokens > 1;
 	uint32_t wide = experts ? n_tokens * n_used : many ? (n_tokens + 3) / 4 : n_tokens;
 	bt_gpu_emit(l, bt_gpu_cmd(gate[a->format][experts ? 2 : many], &p, tall, wide, 1), touched, n);

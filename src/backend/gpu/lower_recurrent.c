@@ -62,8 +62,6 @@ void bt_gpu_lower_gate(struct bt_gpu_lowering *l)
 {
 	const struct bt_op *op = l->op;
 	uint32_t x = op->in[0], g = op->in[1], y = op->out[0], n = bt_gpu_width(l, x);
-	bool floats, rounded;
-	bt_gpu_readers(l, y, &floats, &rounded);
 	struct bt_gpu_gate_act p = {.x = bt_gpu_value(l, x),
 	                            .g = bt_gpu_value(l, g),
 	                            .n = n,
@@ -71,16 +69,7 @@ void bt_gpu_lower_gate(struct bt_gpu_lowering *l)
 	                            .one = bt_gpu_width(l, g) != n,
 	                            .sigmoid = op->gate.act == BT_ACT_SIGMOID};
 	struct bt_gpu_range touched[4] = {bt_gpu_reads(l, x), bt_gpu_reads(l, g)};
-	uint32_t n_touched = 2;
-	rounded = rounded && n % 32 == 0;
-	if (floats || !rounded) {
-		p.y = bt_gpu_value(l, y);
-		touched[n_touched++] = bt_gpu_writes(l, y);
-	}
-	if (rounded) {
-		touched[n_touched] = bt_gpu_take_rounded(l, y);
-		p.xq = touched[n_touched++].address;
-	}
+	uint32_t n_touched = 2 + bt_gpu_results(l, y, n % 32 == 0, &p.y, &p.xq, touched + 2);
 	bt_gpu_emit(l, bt_gpu_cmd(BT_GPU_K_gate_act, &p, (p.n_total + 1023) / 1024, 1, 1), touched, n_touched);
 }
 
@@ -105,11 +94,8 @@ bool bt_gpu_lower_gated_norm(struct bt_gpu_lowering *l)
 	uint32_t x = l->op->in[0], y = l->op->out[0], g = gate->in[1], n = bt_gpu_width(l, x) / norm->norm.n_groups;
 	l->op++;
 	l->node++;
-	bool floats, rounded, team = n <= 512;
-	bt_gpu_readers(l, y, &floats, &rounded);
-	rounded = rounded && n % 32 == 0;
+	bool team = n <= 512;
 	struct bt_gpu_range touched[4] = {bt_gpu_reads(l, x), bt_gpu_reads(l, g)};
-	uint32_t n_touched = 2;
 	struct bt_gpu_gated_norm p = {.x = bt_gpu_value(l, x),
 	                              .g = bt_gpu_value(l, g),
 	                              .w = l->e->node[norm - plan].small[0],
@@ -119,14 +105,7 @@ bool bt_gpu_lower_gated_norm(struct bt_gpu_lowering *l)
 	                              .w_stride = bt_gpu_weight_stride(norm),
 	                              .sigmoid = gate->gate.act == BT_ACT_SIGMOID,
 	                              .eps = norm->norm.eps};
-	if (floats || !rounded) {
-		p.y = bt_gpu_value(l, y);
-		touched[n_touched++] = bt_gpu_writes(l, y);
-	}
-	if (rounded) {
-		touched[n_touched] = bt_gpu_take_rounded(l, y);
-		p.xq = touched[n_touched++].address;
-	}
+	uint32_t n_touched = 2 + bt_gpu_results(l, y, n % 32 == 0, &p.y, &p.xq, touched + 2);
 	uint32_t groups = team ? (p.n_total + 31) / 32 : p.n_total;
 	bt_gpu_emit(l, bt_gpu_cmd(kernels[gate < norm][team], &p, groups, 1, 1), touched, n_touched);
 	return true;

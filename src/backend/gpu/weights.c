@@ -195,11 +195,6 @@ static enum baton_status upload(struct bt_gpu_device *dev, struct bt_gpu_matrix 
 	if (status) return status;
 	u.block = &m->block->mem;
 	for (int p = 0; p < BT_GPU_PLANES; p++) {
-		/* Kernels address the matrices of integers by 32 bits behind a plane's base (AT in the kernel language). */
-		if (!bt_gpu_format_is_float(m->format) && (uint64_t)u.row.plane[p] * t->n_rows > UINT32_MAX)
-			return bt_fail(err, BATON_ERR_UNSUPPORTED,
-			               "a tensor of %llu rows of %u bytes is too large for the GPU back end",
-			               (unsigned long long)t->n_rows, u.row.plane[p]);
 		u.offset[p] += base;
 		m->plane[p] = u.row.plane[p] ? u.block->address + u.offset[p] : 0;
 	}
@@ -257,19 +252,14 @@ enum baton_status bt_gpu_weights_get(struct bt_gpu_device *dev, const struct bt_
 		}
 		dev->matrix[dev->n_matrices++] = m;
 	}
-	m->users++;
 	m->block->users++;
 	*out = m;
 	return BATON_OK;
 }
 
-void bt_gpu_weights_put(struct bt_gpu_device *dev, const struct bt_gpu_matrix *m)
+void bt_gpu_weights_put(const struct bt_gpu_matrix *m)
 {
-	for (uint32_t i = 0; i < dev->n_matrices; i++) {
-		if (dev->matrix[i] != m) continue;
-		dev->matrix[i]->users--;
-		m->block->users--;
-	}
+	m->block->users--;
 }
 
 /* Free blocks without users, and the matrices in them; all: every block. */
