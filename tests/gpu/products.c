@@ -1,10 +1,9 @@
-/* products.c: matrix-vector kernels against each other: every variant of kernels.inc, every split of a row, at the shapes of
- * a model of 7 billion weights.
+/* products.c: matrix-vector kernels by the teams that share a row, at the shapes of a model of 7 billion weights: what split_of
+ * in src/backend/gpu/lower_matmul.c is to choose.
  *
  *   gpu_products [SHAPE]     on the first Vulkan device
  *
- * Each line is one shape and kernel: microseconds and GB/s for every number of teams that share a row. Copies of the matrix
- * take turns so that it comes from memory; a barrier stands between two products, as in a step. The matrices hold whatever
+ * Each line is a shape: microseconds and GB/s for every number of teams that share a row. Copies of the matrix take turns so that it comes from memory; a barrier stands between two products, as in a step. The matrices hold whatever
  * zeroed memory means: reading takes as long. For a person who tunes kernels.
  */
 #include "backend/gpu/device.h"
@@ -32,23 +31,16 @@ static const struct shape {
 	{"expert q4_K", BT_GPU_F_i4_super_min, 768, 2048, true},
 };
 
-static const struct variant {
-	const char *name;
-	enum bt_gpu_format format;
-	uint16_t kernel;
-	uint32_t rows; /* that teams which share rows take; 0: a gate */
-} variants[] = {
-#define VARIANTS(f)                                                                 \
-	{"2 rows, 2 blocks", BT_GPU_F_##f, BT_GPU_K_matvec_##f##_1, 2},             \
-		{"1 row, 2 blocks", BT_GPU_F_##f, BT_GPU_K_matvec_##f##_1r1b2, 1},  \
-		{"1 row, 4 blocks", BT_GPU_F_##f, BT_GPU_K_matvec_##f##_1r1b4, 1},  \
-		{"2 rows, 4 blocks", BT_GPU_F_##f, BT_GPU_K_matvec_##f##_1r2b4, 2}, \
-		{"4 rows, 1 block", BT_GPU_F_##f, BT_GPU_K_matvec_##f##_1r4b1, 4},  \
-		{"gate, 2 blocks", BT_GPU_F_##f, BT_GPU_K_gate_##f##_1, 0},         \
-		{"gate, 1 block", BT_GPU_F_##f, BT_GPU_K_gate_##f##_1b1, 0},        \
-		{"gate, 4 blocks", BT_GPU_F_##f, BT_GPU_K_gate_##f##_1b4, 0},
-	VARIANTS(i4_super_min) VARIANTS(i6_super_16)
-#undef VARIANTS
+/* The kernels of a format for one token. */
+static const uint16_t products[BT_GPU_FORMATS] = {
+#define FORMAT(name, ...) [BT_GPU_F_##name] = BT_GPU_K_matvec_##name##_1,
+#include "backend/gpu/kernels/formats.inc"
+#undef FORMAT
+};
+static const uint16_t gates[BT_GPU_FORMATS] = {
+#define FORMAT(name, ...) [BT_GPU_F_##name] = BT_GPU_K_gate_##name##_1,
+#include "backend/gpu/kernels/formats.inc"
+#undef FORMAT
 };
 
 struct bench {
@@ -73,8 +65,8 @@ static struct bt_gpu_mat planes_at(const struct shape *s, uint64_t base)
 	                           row.plane[3] ? base + offset[3] : 0};
 }
 
-static struct bt_gpu_cmd command(const struct bench *b, const struct shape *s, const struct variant *v, uint32_t split,
-                                 uint64_t base, uint64_t bytes)
+static struct bt_gpu_cmd command(const struct bench *b, const struct shape *s, uint32_t split, uint64_t base,
+                                 uint64_t bytes)
 {
 	struct bt_gpu_matvec m = {.w = planes_at(s, base),
 	                          .xq = b->x.address,
@@ -93,22 +85,22 @@ static struct bt_gpu_cmd command(const struct bench *b, const struct shape *s, c
 	                        .n_tokens = 1,
 	                        .n_used = 1,
 	                        .split = split};
-	uint32_t tall = s->gate ? 32 : 16 / split * v->rows;
-	return bt_gpu_cmd(v->kernel, s->gate ? (void *)&g : (void *)&m, (s->rows + tall - 1) / tall, 1, 1);
+	uint32_t tall = s->gate ? 32 : 32 / split;
+	return bt_gpu_cmd(s->gate ? gates[s->format] : products[s->format], s->gate ? (void *)&g : (void *)&m,
+	                  (s->rows + tall - 1) / tall, 1, 1);
 }
 
 /* Seconds of one product; the least of some runs of 48. */
-static enum baton_status time_one(struct bench *b, const struct shape *s, const struct variant *v, uint32_t split,
-                                  double *seconds)
+static enum baton_status time_one(struct bench *b, const struct shape *s, uint32_t split, double *seconds)
 {
 	enum { N = 48 };
 	struct bt_gpu_cmd cmd[N];
 	uint64_t offset[BT_GPU_PLANES], bytes = bt_gpu_plane_offsets(s->format, s->k, s->rows, offset);
 	uint64_t each = s->gate ? 2 * bytes : bytes, copies = b->weights.size / each;
 	bool wanted[BT_GPU_KERNELS] = {false};
-	wanted[v->kernel] = true;
+	wanted[s->gate ? gates[s->format] : products[s->format]] = true;
 	for (uint32_t i = 0; i < N; i++) {
-		cmd[i] = command(b, s, v, split, b->weights.address + i % copies * each, bytes);
+		cmd[i] = command(b, s, split, b->weights.address + i % copies * each, bytes);
 		cmd[i].barrier = true;
 	}
 	struct bt_gpu_recording *rec = NULL;
@@ -131,18 +123,13 @@ static enum baton_status compare(struct bench *b, const struct shape *s)
 	enum baton_status status = BATON_OK;
 	uint64_t offset[BT_GPU_PLANES], bytes = bt_gpu_plane_offsets(s->format, s->k, s->rows, offset);
 	if (s->gate) bytes *= 2;
-	printf("%s: %u x %u, %.1f MB\n", s->name, s->rows, s->k, (double)bytes * 1e-6);
-	for (size_t i = 0; i < sizeof variants / sizeof *variants && !status; i++) {
-		const struct variant *v = &variants[i];
-		if (v->format != s->format || s->gate != !v->rows) continue;
-		printf("  %-18s", v->name);
-		for (uint32_t split = 1; split <= (s->gate ? 4 : 16) && !status; split *= 2) {
-			double seconds;
-			status = time_one(b, s, v, split, &seconds);
-			printf("  %7.2f us %5.0f", seconds * 1e6, (double)bytes / seconds * 1e-9);
-		}
-		printf(" GB/s\n");
+	printf("%-12s %6u x %5u, %5.1f MB", s->name, s->rows, s->k, (double)bytes * 1e-6);
+	for (uint32_t split = 1; split <= (s->gate ? 4 : 16) && !status; split *= 2) {
+		double seconds;
+		status = time_one(b, s, split, &seconds);
+		printf("  %7.2f us %5.0f", seconds * 1e6, (double)bytes / seconds * 1e-9);
 	}
+	printf(" GB/s\n");
 	return status;
 }
 
