@@ -177,17 +177,22 @@ static enum baton_status put_inputs(struct check *c, const struct bt_step *step,
 	return status;
 }
 
-/* Take the worst of n values into the result. */
-static void compare(struct check *c, const float *want, const float *got, size_t n)
+double bt_check_values(const float *want, const float *got, size_t n)
 {
 	double most = 0, worst = 0;
-	for (size_t i = 0; i < n; i++) most = fmax(most, fabs((double)want[i]));
 	for (size_t i = 0; i < n; i++) {
 		double d = fabs((double)got[i] - want[i]);
-		worst = d <= worst ? worst : d; /* NaN wins */
+		if (isnan(d)) return INFINITY;
+		most = fmax(most, fabs((double)want[i]));
+		worst = fmax(worst, d);
 	}
-	double error = worst == 0 ? 0 : worst / most;
-	if (!(error <= c->out.error)) c->out.error = error;
+	return worst == 0 ? 0 : isinf(worst) ? INFINITY : worst / most;
+}
+
+/* Take n values into the result. */
+static void compare(struct check *c, const float *want, const float *got, size_t n)
+{
+	c->out.error = fmax(c->out.error, bt_check_values(want, got, n));
 }
 
 /* Ids must be the same; weights count like other values. */

@@ -27,6 +27,8 @@ typedef bool (*bt_check_fn)(void *user, const struct bt_check *result);
 enum baton_status bt_check_plan(const struct bt_plan *plan, const struct bt_backend *backend, uint32_t index,
                                 struct bt_device *dev, bt_check_fn fn, void *user, uint32_t *n_skipped,
                                 struct baton_error *err);
+/* The largest difference of n values, relative to the largest of `want`; infinity where one is no number. */
+double bt_check_values(const float *want, const float *got, size_t n);
 /* Bytes that go to the device, are copied there and come back are the same. A fault is BATON_ERR_DEVICE. */
 enum baton_status bt_check_memory(const struct bt_backend *backend, struct bt_device *dev, struct baton_error *err);
 

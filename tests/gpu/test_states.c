@@ -62,7 +62,7 @@ static void both_eval(struct pair *p, const struct baton_input *in, size_t n)
 		const float *want = baton_logits(p->s[0], k), *got = baton_logits(p->s[1], k);
 		for (uint32_t v = 0; v < p->n_vocab; v++) {
 			float d = fabsf(want[v] - got[v]);
-			if (!(d <= p->worst)) p->worst = d;
+			p->worst = fmaxf(p->worst, isnan(d) ? INFINITY : d);
 		}
 	}
 	if (!(p->worst <= CLOSE)) fail_msg("logits are %g from the CPU's", (double)p->worst);

@@ -8,6 +8,7 @@
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/levels.h"
 #include "backend/gpu/device.h"
+#include "engine/check.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -78,17 +79,12 @@ static inline void fail(struct walk *w, const char *why)
 
 static inline void judge(struct walk *w, enum op op, const float *got, const float *want, size_t n)
 {
-	double most = 0, worst = 0;
+	double off = bt_check_values(want, got, n);
 	w->cases++;
-	for (size_t i = 0; i < n; i++) most = fmax(most, fabs((double)want[i]));
-	for (size_t i = 0; i < n; i++) {
-		double d = fabs((double)got[i] - want[i]);
-		worst = d <= worst ? worst : d; /* NaN wins */
-	}
 	if (op == OP_PRODUCT && w->fused && memcmp(got, want, n * sizeof *got)) fail(w, "not the CPU's bits");
-	if (worst <= tolerance[op] * most) return;
+	if (off <= tolerance[op]) return;
 	char text[128];
-	snprintf(text, sizeof text, "off by %g where values reach %g; %g of it is allowed", worst, most, tolerance[op]);
+	snprintf(text, sizeof text, "off by %g of the largest value; %g of it is allowed", off, tolerance[op]);
 	fail(w, text);
 }
 
