@@ -22,6 +22,7 @@ struct bt_device_info {
 
 struct bt_device_params {
 	unsigned n_threads;    /* CPU work: 0 = the machine's cores */
+	bool by_turns;         /* CPU: another device computes between two parts of a step */
 	const char *cpu_level; /* highest CPU level to use ("c", "avx2", ...), NULL: all that the machine has */
 	bool plain_kernels;    /* GPU: use none of the features that a device may lack */
 	double timeout; /* seconds after which a device that does not answer counts as lost; 0: it has all the time it needs */
@@ -114,12 +115,11 @@ struct bt_backend {
 	enum baton_status (*compile)(struct bt_device *dev, const struct bt_compile *c, struct bt_exec **out,
 	                             struct baton_error *err);
 	/* Compute one part of a step; the parts of a step come in order, beginning with 0, with the same batch table. The part
-	 * with BT_OP_LOGITS has them in step->logits on return. Another may return before it is done, unless the device's
-	 * memory has a host address: uploads, downloads and runs that follow wait for it. */
+	 * with BT_OP_LOGITS has them in step->logits on return. */
 	enum baton_status (*run)(struct bt_exec *exec, const struct bt_step *step, struct baton_error *err);
-	/* Where the rows of value v are, *offset bytes into the memory that is returned. What plan->keep speaks of is uploaded
-	 * before a part that reads it, and downloaded behind the one that wrote it. */
-	struct bt_dev_mem *(*value)(struct bt_exec *exec, uint32_t v, size_t *offset);
+	/* The rows of a value that plan->keep speaks of, in memory of the host's: where one that arrives is written before `part`
+	 * is run, or one that leaves is read behind it, until the next part is. */
+	float *(*window)(struct bt_exec *exec, uint32_t value, uint32_t part, bool leaves);
 	void (*release)(struct bt_exec *exec);
 	/* (optional) Bytes that a weight takes on such a device; absent: as many as in the file. exact as in struct bt_compile. */
 	uint64_t (*weight_bytes)(const struct bt_tensor *t, bool exact);

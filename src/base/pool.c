@@ -24,6 +24,8 @@
 /* How long an idle thread looks before it sleeps: longer than the serial work between two loops of a generation step
  * (a few microseconds), short enough that a busy machine loses little. */
 #define SPIN_NS 40000
+/* The same where a GPU computes between two loops. */
+#define PATIENT_NS 1000000
 
 struct worker {
 	struct bt_pool *pool;
@@ -41,6 +43,7 @@ struct bt_pool {
 	unsigned n_threads;
 	struct worker *workers; /* [n_threads - 1] */
 	unsigned n_started;
+	_Atomic uint64_t patience; /* nanoseconds that an idle worker looks for work before it sleeps */
 	uint32_t loop; /* number of the last loop; the caller's own */
 
 	/* each on a cache line of its own */
@@ -80,12 +83,12 @@ static uint64_t now_ns(void)
 }
 
 /* A bounded wait: false when the time is over. *until is 0 at first. */
-static bool spin(uint64_t *until, unsigned *count)
+static bool spin(uint64_t *until, unsigned *count, uint64_t patience)
 {
 	relax();
 	if (++*count & 15) return true;
 	uint64_t now = now_ns();
-	if (!*until) *until = now + SPIN_NS;
+	if (!*until) *until = now + patience;
 	return now < *until;
 }
 
@@ -115,7 +118,7 @@ static void wait_for_work(struct bt_pool *p)
 	uint64_t until = 0;
 	unsigned count = 0;
 	while (!has_work(p))
-		if (!spin(&until, &count)) break;
+		if (!spin(&until, &count, atomic_load_explicit(&p->patience, memory_order_relaxed))) break;
 	while (!has_work(p)) {
 		atomic_fetch_add(&p->sleepers, 1);
 		uint32_t seen = atomic_load(&p->wake);
@@ -165,7 +168,7 @@ void bt_pool_run(struct bt_pool *p, bt_task_fn fn, void *arg, size_t n_items, si
 	uint64_t until = 0;
 	unsigned count = 0;
 	while (atomic_load(&p->unfinished))
-		if (!spin(&until, &count)) break;
+		if (!spin(&until, &count, SPIN_NS)) break;
 	while (atomic_load(&p->unfinished)) {
 		atomic_store(&p->caller_sleeps, 1);
 		uint32_t left = atomic_load(&p->unfinished);
@@ -184,6 +187,7 @@ enum baton_status bt_pool_open(unsigned n_threads, struct bt_pool **out, struct 
 	struct bt_pool *p = bt_mem_zalloc(BT_MEM_HOST, sizeof *p);
 	if (!p) return bt_fail_nomem(err, sizeof *p, "the thread pool");
 	p->n_threads = n_threads;
+	p->patience = SPIN_NS;
 	p->workers = bt_mem_array(BT_MEM_HOST, n_threads, sizeof *p->workers);
 	if (!p->workers) {
 		bt_pool_close(&p);
@@ -214,6 +218,11 @@ void bt_pool_close(struct bt_pool **pool)
 	for (unsigned i = 0; i < p->n_started; i++) pthread_join(p->workers[i].thread, NULL);
 	bt_mem_free(p->workers);
 	bt_mem_free(p);
+}
+
+void bt_pool_wait_longer(struct bt_pool *pool)
+{
+	atomic_store(&pool->patience, PATIENT_NS);
 }
 
 unsigned bt_pool_threads(const struct bt_pool *pool)

@@ -18,6 +18,8 @@ typedef void (*bt_task_fn)(void *arg, size_t begin, size_t end, unsigned thread)
 /* n_threads counts the caller: n_threads - 1 workers are started. 0 means bt_pool_default_threads(). */
 enum baton_status bt_pool_open(unsigned n_threads, struct bt_pool **out, struct baton_error *err);
 void bt_pool_close(struct bt_pool **pool);
+/* Workers are to look for work longer before they sleep: another device computes between two loops of a step. */
+void bt_pool_wait_longer(struct bt_pool *pool);
 unsigned bt_pool_threads(const struct bt_pool *pool);
 
 /* Run fn over n_items in chunks of `chunk` items (0: as many chunks as give every thread about four). Returns when all

@@ -21,7 +21,7 @@ struct side {
 	struct bt_device *dev;
 	struct bt_exec *exec;
 	struct bt_dev_mem *k, *v, *state; /* [n_caches], [n_states]: those of the operation are there */
-	float *logits, *result;
+	float *logits;
 };
 
 struct check {
@@ -33,7 +33,7 @@ struct check {
 	struct side side[2]; /* host, device */
 	uint32_t n_expert, seed;
 	float *input;
-	size_t cap; /* floats of input and of each result */
+	size_t cap; /* floats of input */
 	struct bt_check out;
 };
 
@@ -59,8 +59,8 @@ static bool is_choice(const struct bt_op *op, bool out, uint32_t j)
 static void keep_value(struct check *c, uint32_t v)
 {
 	if (v == BT_NO_VALUE) return;
-	c->keep[c->plan.n_keeps++] = (struct bt_keep){v, 0};
-	c->keep[c->plan.n_keeps++] = (struct bt_keep){v, c->plan.n_ops - 1};
+	c->keep[c->plan.n_keeps++] = (struct bt_keep){v, 0, false};
+	c->keep[c->plan.n_keeps++] = (struct bt_keep){v, c->plan.n_ops - 1, true};
 }
 
 static bool is_state_op(const struct bt_op *op, uint32_t *state)
@@ -144,37 +144,28 @@ static void close_side(struct check *c, struct side *s)
 }
 
 /* Values to read: the same on both sides. */
-static enum baton_status put_value(struct check *c, uint32_t v, bool choice, const struct bt_step *step,
-                                   struct baton_error *err)
+static void put_value(struct check *c, uint32_t v, bool choice, const struct bt_step *step)
 {
 	uint32_t width = c->plan.value[v].width, used = width / 2;
-	size_t rows = bt_plan_rows(&c->plan, v, step->n_tokens, step->n_logits), at;
+	size_t rows = bt_plan_rows(&c->plan, v, step->n_tokens, step->n_logits);
 	for (size_t i = 0; i < rows * width; i++) c->input[i] = draw(c);
 	for (size_t r = 0; r < rows && choice; r++)
 		for (uint32_t j = 0; j < used; j++) {
 			int32_t id = (int32_t)((r * 5 + j) % c->n_expert);
 			memcpy(&c->input[r * width + j], &id, sizeof id);
 		}
-	enum baton_status status = BATON_OK;
-	for (int s = 0; s < 2 && !status; s++) {
-		struct side *side = &c->side[s];
-		struct bt_dev_mem *mem = side->backend->value(side->exec, v, &at);
-		status = side->backend->upload(side->dev, mem, at, c->input, rows * width * sizeof(float), err);
-	}
-	return status;
+	for (int s = 0; s < 2; s++)
+		memcpy(c->side[s].backend->window(c->side[s].exec, v, 0, false), c->input, rows * width * sizeof(float));
 }
 
-static enum baton_status put_inputs(struct check *c, const struct bt_step *step, struct baton_error *err)
+static void put_inputs(struct check *c, const struct bt_step *step)
 {
-	enum baton_status status = BATON_OK;
 	for (uint32_t k = 0; k < c->plan.n_ops; k++) {
 		const struct bt_op *op = &c->op[k];
-		for (uint32_t j = 0; j < BT_MAX_INS && !status; j++)
-			if (op->in[j] != BT_NO_VALUE)
-				status = put_value(c, op->in[j], is_choice(op, false, j), step, err);
-		if (!status && bt_op_adds(op)) status = put_value(c, op->out[0], false, step, err);
+		for (uint32_t j = 0; j < BT_MAX_INS; j++)
+			if (op->in[j] != BT_NO_VALUE) put_value(c, op->in[j], is_choice(op, false, j), step);
+		if (bt_op_adds(op)) put_value(c, op->out[0], false, step);
 	}
-	return status;
 }
 
 double bt_check_values(const float *want, const float *got, size_t n)
@@ -204,29 +195,20 @@ static void compare_choice(struct check *c, const float *want, const float *got,
 	}
 }
 
-static enum baton_status take_results(struct check *c, const struct bt_step *step, struct baton_error *err)
+static void take_results(struct check *c, const struct bt_step *step)
 {
 	const struct bt_op *op = &c->op[c->plan.n_ops - 1];
-	enum baton_status status = BATON_OK;
 	if (op->kind == BT_OP_LOGITS)
 		compare(c, c->side[0].logits, c->side[1].logits, (size_t)step->n_logits * c->plan.n_vocab);
-	for (uint32_t j = 0; j < (gated(op) ? 1 : BT_MAX_MATS) && !status; j++) {
+	for (uint32_t j = 0; j < (gated(op) ? 1 : BT_MAX_MATS); j++) {
 		uint32_t v = op->out[j];
-		size_t at;
 		if (v == BT_NO_VALUE) continue;
 		size_t rows = bt_plan_rows(&c->plan, v, step->n_tokens, step->n_logits), width = c->plan.value[v].width;
-		for (int s = 0; s < 2 && !status; s++) {
-			struct side *side = &c->side[s];
-			struct bt_dev_mem *mem = side->backend->value(side->exec, v, &at);
-			status = side->backend->download(side->dev, side->result, mem, at, rows * width * sizeof(float),
-			                                 err);
-		}
-		if (status) break;
-		if (is_choice(op, true, j))
-			compare_choice(c, c->side[0].result, c->side[1].result, rows, (uint32_t)width);
-		else compare(c, c->side[0].result, c->side[1].result, rows * width);
+		const float *result[2];
+		for (int s = 0; s < 2; s++) result[s] = c->side[s].backend->window(c->side[s].exec, v, 0, true);
+		if (is_choice(op, true, j)) compare_choice(c, result[0], result[1], rows, (uint32_t)width);
+		else compare(c, result[0], result[1], rows * width);
 	}
-	return status;
 }
 
 /* All steps of the operations at hand, on both sides. */
@@ -254,12 +236,12 @@ static enum baton_status run(struct check *c, struct baton_error *err)
 		                       .pos = pos,
 		                       .seq = &seq,
 		                       .logit_row = rows};
-		status = put_inputs(c, &step, err);
+		put_inputs(c, &step);
 		for (int s = 0; s < 2 && !status; s++) {
 			step.logits = c->side[s].logits;
 			status = c->side[s].backend->run(c->side[s].exec, &step, err);
 		}
-		if (!status) status = take_results(c, &step, err);
+		if (!status) take_results(c, &step);
 		pos0 += n;
 	}
 	return status;
@@ -358,21 +340,19 @@ static enum baton_status open_check(struct check *c, struct baton_error *err)
 	bool ok = c->input != NULL;
 	for (int s = 0; s < 2; s++) {
 		struct side *side = &c->side[s];
-		side->result = bt_mem_array(BT_MEM_HOST, c->cap, sizeof(float));
 		side->logits = bt_mem_array(BT_MEM_HOST, (size_t)p->n_vocab * N_LOGITS + 1, sizeof(float));
 		side->k = bt_mem_array(BT_MEM_HOST, p->n_caches + 1u, sizeof *side->k);
 		side->v = bt_mem_array(BT_MEM_HOST, p->n_caches + 1u, sizeof *side->v);
 		side->state = bt_mem_array(BT_MEM_HOST, p->n_states + 1u, sizeof *side->state);
-		ok = ok && side->result && side->logits && side->k && side->v && side->state;
+		ok = ok && side->logits && side->k && side->v && side->state;
 	}
-	return ok ? BATON_OK : bt_fail_nomem(err, c->cap * 3 * sizeof(float), "checking a device");
+	return ok ? BATON_OK : bt_fail_nomem(err, c->cap * sizeof(float), "checking a device");
 }
 
 static void close_check(struct check *c)
 {
 	bt_mem_free(c->input);
 	for (int s = 0; s < 2; s++) {
-		bt_mem_free(c->side[s].result);
 		bt_mem_free(c->side[s].logits);
 		bt_mem_free(c->side[s].k);
 		bt_mem_free(c->side[s].v);

@@ -230,7 +230,9 @@ enum baton_status bt_devices_open(struct bt_devices *d, const struct bt_plan *pl
 	for (uint32_t i = 0; i < d->n && !status; i++) {
 		struct bt_session_device *dev = &d->device[i];
 		if (!d->place.device[i].n_ops) continue;
-		status = bt_store_take(store, dev->backend, dev->index, params, &dev->dev, err);
+		struct bt_device_params own = *params;
+		own.by_turns = d->place.n_segments > 1;
+		status = bt_store_take(store, dev->backend, dev->index, &own, &dev->dev, err);
 		if (!status && d->place.n_segments > 1) status = bt_place_share(plan, &d->place, i, &dev->share, err);
 	}
 	if (status) {
@@ -249,30 +251,8 @@ void bt_devices_close(struct bt_devices *d)
 		if (dev->share.n_parts) bt_share_free(&dev->share);
 		bt_store_give(d->store, dev->dev, dev->lost);
 	}
-	bt_mem_free(d->staging);
 	if (d->place.n_devices) bt_placement_free(&d->place);
 	*d = (struct bt_devices){0};
-}
-
-/* Room for the largest value that goes between two devices by way of memory of the host's. */
-static enum baton_status make_staging(struct bt_devices *d, struct bt_exec *const exec[], const struct bt_compile *c,
-                                      struct baton_error *err)
-{
-	size_t most = 0, at;
-	for (uint32_t i = 0; i < d->place.n_crossings; i++) {
-		const struct bt_crossing *x = &d->place.crossing[i];
-		size_t bytes = bt_crossing_bytes(d->plan, x, c->n_tokens, c->n_logits);
-		bool host = d->device[x->from].backend->value(exec[x->from], x->value, &at)->host ||
-		            d->device[x->to].backend->value(exec[x->to], x->value, &at)->host;
-		if (!host && bytes > most) most = bytes;
-	}
-	if (most <= d->staging_size) return BATON_OK;
-	void *staging = bt_mem_alloc(BT_MEM_STAGING, most);
-	if (!staging) return bt_fail_nomem(err, most, "values between devices");
-	bt_mem_free(d->staging);
-	d->staging = staging;
-	d->staging_size = most;
-	return BATON_OK;
 }
 
 enum baton_status bt_devices_compile(struct bt_devices *d, const struct bt_compile *c, struct baton_error *err)
@@ -286,7 +266,6 @@ enum baton_status bt_devices_compile(struct bt_devices *d, const struct bt_compi
 		own.plan = dev->share.n_parts ? &dev->share : d->plan;
 		status = dev->backend->compile(dev->dev, &own, &exec[i], err);
 	}
-	if (!status) status = make_staging(d, exec, c, err);
 	for (uint32_t i = 0; i < d->n; i++) {
 		struct bt_session_device *dev = &d->device[i];
 		struct bt_exec *old = status ? exec[i] : dev->exec;
@@ -296,19 +275,14 @@ enum baton_status bt_devices_compile(struct bt_devices *d, const struct bt_compi
 	return status;
 }
 
-/* Copy a value to where it is read next: straight where the CPU reaches one of the two places. */
-static enum baton_status cross(struct bt_devices *d, const struct bt_crossing *x, const struct bt_step *step,
-                               struct baton_error *err)
+/* Copy a value to where it is read next: memory of the host's on both sides. */
+static void cross(struct bt_devices *d, const struct bt_crossing *x, uint32_t part, const struct bt_step *step)
 {
 	struct bt_session_device *from = &d->device[x->from], *to = &d->device[x->to];
-	size_t bytes = bt_crossing_bytes(d->plan, x, step->n_tokens, step->n_logits), a, b;
-	if (!bytes) return BATON_OK;
-	struct bt_dev_mem *src = from->backend->value(from->exec, x->value, &a);
-	struct bt_dev_mem *dst = to->backend->value(to->exec, x->value, &b);
-	if (src->host) return to->backend->upload(to->dev, dst, b, (char *)src->host + a, bytes, err);
-	if (dst->host) return from->backend->download(from->dev, (char *)dst->host + b, src, a, bytes, err);
-	enum baton_status status = from->backend->download(from->dev, d->staging, src, a, bytes, err);
-	return status ? status : to->backend->upload(to->dev, dst, b, d->staging, bytes, err);
+	size_t bytes = bt_crossing_bytes(d->plan, x, step->n_tokens, step->n_logits);
+	if (!bytes) return;
+	memcpy(to->backend->window(to->exec, x->value, part, false),
+	       from->backend->window(from->exec, x->value, from->part, true), bytes);
 }
 
 enum baton_status bt_devices_run(struct bt_devices *d, struct bt_step *step, struct baton_error *err)
@@ -317,10 +291,10 @@ enum baton_status bt_devices_run(struct bt_devices *d, struct bt_step *step, str
 	for (uint32_t s = 0; s < d->place.n_segments && !status; s++) {
 		const struct bt_segment *seg = &d->place.segment[s];
 		struct bt_session_device *dev = &d->device[seg->device];
-		for (uint32_t i = 0; i < seg->n_crossings && !status; i++)
-			status = cross(d, &d->place.crossing[seg->crossing + i], step, err);
-		step->part = seg->part;
-		if (!status) status = dev->backend->run(dev->exec, step, err);
+		for (uint32_t i = 0; i < seg->n_crossings; i++)
+			cross(d, &d->place.crossing[seg->crossing + i], seg->part, step);
+		step->part = dev->part = seg->part;
+		status = dev->backend->run(dev->exec, step, err);
 	}
 	return status;
 }
@@ -332,7 +306,7 @@ void bt_devices_failed(struct bt_devices *d, enum baton_status status)
 
 size_t bt_devices_scratch(const struct bt_devices *d)
 {
-	size_t bytes = d->staging_size;
+	size_t bytes = 0;
 	for (uint32_t i = 0; i < d->n; i++)
 		if (d->device[i].exec) bytes += d->device[i].backend->scratch(d->device[i].exec);
 	return bytes;

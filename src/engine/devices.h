@@ -17,6 +17,7 @@ struct bt_session_device {
 	bool lost;             /* it has failed: no session is to have it again */
 	struct bt_plan share;  /* of several devices; empty where one has the whole plan */
 	struct bt_exec *exec;
+	uint32_t part; /* of its share, that it has run last */
 };
 
 struct bt_devices {
@@ -31,8 +32,6 @@ struct bt_devices {
 	bool tried;      /* then: a GPU was found fit; stays after bt_devices_open has failed */
 	char why[256];   /* or why the GPU that there is does not compute; "": it does, or there is none */
 	char names[128]; /* "Vulkan0, CPU": those that compute more than the lookup in the embedding, the host last */
-	void *staging;   /* for values between two devices whose memory the CPU can't reach */
-	size_t staging_size;
 };
 
 /* Find the devices of a list ("Vulkan0,Vulkan1", also separated by /; "none": the host alone), place the plan on them and open
@@ -55,7 +54,7 @@ enum baton_status bt_devices_run(struct bt_devices *d, struct bt_step *step, str
 void bt_devices_failed(struct bt_devices *d, enum baton_status status);
 /* What the first device of names is, "AMD EPYC (avx512vnni)". */
 const char *bt_devices_description(const struct bt_devices *d);
-/* Bytes of scratch memory on all devices and for staging. */
+/* Bytes of scratch memory on all devices. */
 size_t bt_devices_scratch(const struct bt_devices *d);
 
 /* Does the list name anything but the host (NULL: is there anything else that is not hidden)? false also for a list that is no

@@ -184,9 +184,11 @@ struct bt_part {
 	uint32_t first, n;
 };
 
-/* Value `value` must be in place at operation `op`, which may not name it. */
+/* Value `value` must be in place at operation `op`, which may not name it: it comes from another device before the part that
+ * begins with op, or goes to one behind the part that op is in. */
 struct bt_keep {
 	uint32_t value, op;
+	bool leaves;
 };
 
 struct bt_plan {

@@ -25,7 +25,8 @@ static enum baton_status emu_open(uint32_t index, const struct bt_device_params 
 	                                      .max_alloc = 1u << 30,
 	                                      .shared = 32768,
 	                                      .subgroup = index,
-	                                      .staging = 1u << 18};
+	                                      .staging = 1u << 18,
+	                                      .matrix_cores = index == 32};
 	gpu->width = index;
 	*out = &gpu->base;
 	return BATON_OK;

@@ -1,4 +1,4 @@
-/* time_tiles.c: every shape of tile by itself on the first GPU, for a person who tunes src/backend/gpu/lower_tiles.c.
+/* time_tiles.c: every shape of tile, and of tile on matrix cores, by itself on the first GPU, for a person who tunes src/backend/gpu/lower_tiles.c.
  *
  *   gpu_time_tiles [ROWS K TOKENS]...   with none: the sizes of a model of 7B and some counts of tokens
  *
@@ -72,13 +72,21 @@ static enum baton_status time_kernel(struct bt_gpu *gpu, const struct bt_gpu_cmd
 	return status;
 }
 
-/* A kernel that multiplies that format in tiles? rows and tokens of its tile. */
-static bool is_tile(uint32_t kernel, enum bt_gpu_format f, uint32_t *rows, uint32_t *tokens)
+/* Does a kernel whose name begins so multiply that format in tiles? rows and tokens of its tile. */
+static bool is_tile(uint32_t kernel, const char *begin, enum bt_gpu_format f, uint32_t *rows, uint32_t *tokens)
 {
 	const char *name = bt_gpu_kernel_table[kernel].name, *at = strstr(name, format_name[f]);
 	char end;
-	if (strncmp(name, "tile_", 5) || at != name + 5) return false;
+	if (strncmp(name, begin, strlen(begin)) || at != name + strlen(begin)) return false;
 	return sscanf(at + strlen(format_name[f]), "_%ux%u%c", rows, tokens, &end) == 2;
+}
+
+static void say(struct size z, const struct bt_gpu_cmd *cmd, double seconds)
+{
+	printf("%5u x %5u, %3u tokens  %-28s %6u groups %10.1f us %8.2f T/s\n", z.rows, z.k, z.tokens,
+	       bt_gpu_kernel_table[cmd->kernel].name, cmd->grid[0] * cmd->grid[1], seconds * 1e6,
+	       2.0 * z.rows * z.k * z.tokens / seconds * 1e-12);
+	fflush(stdout);
 }
 
 static enum baton_status time_size(struct bt_gpu_device *dev, struct size z, enum bt_gpu_format f,
@@ -87,27 +95,23 @@ static enum baton_status time_size(struct bt_gpu_device *dev, struct size z, enu
 	struct bt_dev_mem w = {0}, x = {0}, y = {0};
 	uint64_t offset[BT_GPU_PLANES], base;
 	enum baton_status status = noise(&dev->base, bt_gpu_plane_offsets(f, z.k, z.rows, offset), &w, err);
-	if (!status) status = noise(&dev->base, (uint64_t)z.tokens * (z.k / 32) * 48, &x, err);
+	if (!status) status = noise(&dev->base, (uint64_t)z.tokens * (z.k / 32) * 64, &x, err);
 	if (!status) status = noise(&dev->base, (uint64_t)z.tokens * z.rows * 4, &y, err);
 	for (uint32_t k = 0; k < BT_GPU_KERNELS && !status; k++) {
 		uint32_t rows, tokens;
 		double seconds;
-		if (!is_tile(k, f, &rows, &tokens)) continue;
+		bool matrix = dev->gpu->caps.matrix_cores && is_tile(k, "matrix_", f, &rows, &tokens);
+		if (!matrix && !is_tile(k, "tile_", f, &rows, &tokens)) continue;
 		base = ((struct bt_gpu_mem *)w.handle)->address;
-		struct bt_gpu_tile p = {.w = {base + offset[0], base + offset[1], base + offset[2], base + offset[3]},
-		                        .xq = ((struct bt_gpu_mem *)x.handle)->address,
-		                        .y = ((struct bt_gpu_mem *)y.handle)->address,
-		                        .n_rows = z.rows,
-		                        .n_blocks = z.k / 32,
-		                        .n_tokens = z.tokens};
-		struct bt_gpu_cmd cmd = bt_gpu_cmd((enum bt_gpu_kernel)k, &p, (z.tokens + tokens - 1) / tokens,
-		                                   (z.rows + rows - 1) / rows, 1);
+		uint64_t in = ((struct bt_gpu_mem *)x.handle)->address, out = ((struct bt_gpu_mem *)y.handle)->address;
+		struct bt_gpu_mat mat = {base + offset[0], base + offset[1], base + offset[2], base + offset[3]};
+		struct bt_gpu_tile p = {.w = mat, .xq = in, .y = out, .n_rows = z.rows, .n_blocks = z.k / 32, .n_tokens = z.tokens};
+		struct bt_gpu_matrix_tile m = {
+			.w = mat, .xh = in, .scale = out, .y = out, .n_rows = z.rows, .n_blocks = z.k / 32, .n_tokens = z.tokens};
+		struct bt_gpu_cmd cmd = bt_gpu_cmd((enum bt_gpu_kernel)k, matrix ? (void *)&m : &p,
+		                                   (z.tokens + tokens - 1) / tokens, (z.rows + rows - 1) / rows, 1);
 		status = time_kernel(dev->gpu, &cmd, &seconds, err);
-		if (status) break;
-		printf("%5u x %5u, %3u tokens  %-28s %6u groups %10.1f us %8.2f T/s\n", z.rows, z.k, z.tokens,
-		       bt_gpu_kernel_table[k].name, cmd.grid[0] * cmd.grid[1], seconds * 1e6,
-		       2.0 * z.rows * z.k * z.tokens / seconds * 1e-12);
-		fflush(stdout);
+		if (!status) say(z, &cmd, seconds);
 	}
 	bt_gpu_device_free(&dev->base, &w);
 	bt_gpu_device_free(&dev->base, &x);

@@ -273,8 +273,20 @@ static void cpu_attention(struct walk *w, const struct attn *c, const float *k, 
 	free(scratch);
 }
 
+/* The kernel for matrix cores that does the same as a kernel for prompts; BT_GPU_KERNELS: there is none. */
+static uint32_t on_matrix_cores(const struct walk *w, uint32_t tile)
+{
+	const char *what = strstr(bt_gpu_kernel_table[tile].name, "_tile");
+	char name[64];
+	uint32_t k = BT_GPU_KERNELS;
+	if (!what || !w->gpu->caps.matrix_cores) return k;
+	snprintf(name, sizeof name, "attention_matrix%s", what + strlen("_tile"));
+	for (k = 0; k < BT_GPU_KERNELS && strcmp(bt_gpu_kernel_table[k].name, name);) k++;
+	return k;
+}
+
 /* Store n_keys tokens of one sequence, ask for the last N, the later ones as if they were a second sequence's; with the
- * kernel for few tokens and that for prompts, by one workgroup and in splits. */
+ * kernel for few tokens and those for prompts, by one workgroup and in splits. */
 static void walk_attention(struct walk *w, const struct attn *c)
 {
 	uint32_t d = c->d, row = c->n_kv * d, n_pages = (c->n_keys + 63) / 64, pages[64], pos[2048], zero[2048] = {0};
@@ -312,7 +324,8 @@ static void walk_attention(struct walk *w, const struct attn *c)
 		 tall = c->n_kv * ((group + c->heads - 1) / c->heads), n_blocks = (uint32_t)out / 32;
 	uint32_t *blocks = calloc(n_blocks, 48);
 	struct bt_dev_mem part = put(w, NULL, (size_t)N * c->n_head * n_splits * (d + 2) * 4);
-	for (int way = 0; way < (c->tile ? 4 : 2); way++) {
+	uint32_t matrix = c->tile ? on_matrix_cores(w, c->tile) : BT_GPU_KERNELS;
+	for (int way = 0; way < (matrix < BT_GPU_KERNELS ? 6 : c->tile ? 4 : 2); way++) {
 		bool split = way % 2, tile = way > 1;
 		struct bt_dev_mem dy = put(w, NULL, out * 4), dyq = put(w, NULL, n_blocks * 48);
 		struct bt_gpu_attention p = {.q = at(&dq),
@@ -334,14 +347,14 @@ static void walk_attention(struct walk *w, const struct attn *c)
 		                             .split_keys = c->split_keys,
 		                             .scale = 0.2f,
 		                             .softcap = c->softcap};
-		if (tile) launch(w, c->tile, &p, (N + 64 / group - 1) / (64 / group), c->n_kv, split ? n_splits : 1);
+		if (tile) launch(w, way > 3 ? matrix : c->tile, &p, (N + 64 / group - 1) / (64 / group), c->n_kv, split ? n_splits : 1);
 		else launch(w, c->kernel, &p, N, tall, split ? n_splits : 1);
 		struct bt_gpu_attention_merge m = {p.part,    p.y, p.yq,     p.pos,     N,
 		                                   c->n_head, d,   n_splits, c->window, c->split_keys};
 		if (split) launch(w, BT_GPU_K_attention_merge, &m, N, c->n_head, 1);
 		take(w, got, &dy, out * 4);
 		take(w, blocks, &dyq, n_blocks * 48);
-		judge(w, OP_ATTENTION, got, want, out);
+		judge(w, way > 3 ? OP_MATRIX_ATTENTION : OP_ATTENTION, got, want, out);
 		struct bt_cpu_acts a = acts_of(w, got, N, c->n_head * d);
 		uint32_t *same = blocks_of(&a);
 		judge_blocks(w, blocks, same, n_blocks);

@@ -30,6 +30,8 @@ enum op {
 	OP_CONV,
 	OP_RECURRENCE,
 	OP_TILE,
+	OP_MATRIX_TILE,
+	OP_MATRIX_ATTENTION,
 	OPS
 };
 /* Largest difference from the CPU's result, relative to the largest value of the result. */
@@ -48,6 +50,8 @@ static const double tolerance[OPS] = {
 	[OP_CONV] = 2e-6,          /* the target's own exp */
 	[OP_RECURRENCE] = 4e-6,    /* another order, over the rows of a sequence */
 	[OP_TILE] = 1e-6,          /* one sum in the order of blocks instead of eight */
+	[OP_MATRIX_TILE] = 1e-3,   /* both factors rounded to 11 bits */
+	[OP_MATRIX_ATTENTION] = 2e-3, /* queries and weights likewise */
 };
 
 struct walk {

@@ -12,6 +12,31 @@ static const uint16_t tile[BT_GPU_FORMATS][SHAPES] = {
 #undef FORMAT
 };
 
+/* On matrix cores: the same shapes, then those of experts. */
+static const uint32_t matrix_rows[SHAPES] = {64, 128, 128}, matrix_tokens[SHAPES] = {64, 64, 128};
+static const uint16_t on_matrix_cores[BT_GPU_FORMATS][SHAPES + 2] = {
+#define FORMAT(name, ...)                                                               \
+	[BT_GPU_F_##name] = {BT_GPU_K_matrix_##name##_64x64, BT_GPU_K_matrix_##name##_128x64, \
+	                     BT_GPU_K_matrix_##name##_128x128, BT_GPU_K_matrix_##name##_x32,  \
+	                     BT_GPU_K_matrix_##name##_x64},
+#include "backend/gpu/kernels/formats.inc"
+#undef FORMAT
+};
+
+/* The same product on matrix cores: what p says, with the activations halved first; x: rows of activations. */
+static void launch_matrix(struct walk *w, uint32_t kernel, const struct bt_gpu_tile *p, uint32_t x, uint32_t gx,
+                          uint32_t rows)
+{
+	struct bt_dev_mem dh = put(w, NULL, (size_t)x * p->n_blocks * 64), ds = put(w, NULL, (size_t)x * 4);
+	struct bt_gpu_halve h = {.xq = p->xq, .xh = at(&dh), .scale = at(&ds), .n_blocks = p->n_blocks};
+	launch(w, BT_GPU_K_halve, &h, x, 1, 1);
+	struct bt_gpu_matrix_tile m = {p->w,    at(&dh),   at(&ds),     p->y,        p->bias,   p->list,
+	                               p->tiles, p->n_rows, p->n_blocks, p->n_tokens, p->n_used, p->flags};
+	launch(w, kernel, &m, gx, (p->n_rows + rows - 1) / rows, 1);
+	bt_gpu_device_free(w->device, &dh);
+	bt_gpu_device_free(w->device, &ds);
+}
+
 /* With a bias, and added to what is there. */
 static void walk_tile(struct walk *w, const struct bt_type *type, uint32_t s, uint64_t k, uint64_t rows, uint32_t n)
 {
@@ -41,15 +66,24 @@ static void walk_tile(struct walk *w, const struct bt_type *type, uint32_t s, ui
 	                        .flags = BT_GPU_STORE_ADD};
 	launch(w, tile[m->format][s], &p, (n + shape[s].tokens - 1) / shape[s].tokens,
 	       (uint32_t)(rows + shape[s].rows - 1) / shape[s].rows, 1);
-	take(w, got, &dy, n * rows * 4);
-	judge(w, OP_TILE, got, want, n * rows);
+	float *first = calloc(n * rows, 4);
+	take(w, first, &dy, n * rows * 4);
+	judge(w, OP_TILE, first, want, n * rows);
+	if (w->gpu->caps.matrix_cores) {
+		dy = put(w, got, n * rows * 4);
+		p.y = at(&dy);
+		launch_matrix(w, on_matrix_cores[m->format][s], &p, n, (n + matrix_tokens[s] - 1) / matrix_tokens[s],
+		              matrix_rows[s]);
+		take(w, first, &dy, n * rows * 4);
+		judge(w, OP_MATRIX_TILE, first, want, n * rows);
+	}
 	bt_gpu_device_free(w->device, &dx);
 	bt_gpu_device_free(w->device, &db);
 	/* The tensor goes away, and with it what the device knows of it. */
 	((struct bt_gpu_matrix *)m)->tensor = NULL;
 	free((void *)t.data);
 	free_acts(&a);
-	free(blocks), free(x), free(bias), free(want), free(got);
+	free(blocks), free(x), free(bias), free(want), free(got), free(first);
 }
 
 /* Experts: E of them, of which each token uses two. Everyone chooses the last, nobody the first. */
@@ -142,11 +176,18 @@ static void walk_experts(struct walk *w, const struct bt_type *type, bool wide, 
 	                        .flags = per_slot ? BT_GPU_X_PER_SLOT : 0};
 	launch(w, tile_experts[m->format][wide], &p, n_tiles, (uint32_t)(rows + 127) / 128, 1);
 	take(w, got, &dy, n * USED * rows * 4);
+	judge(w, OP_TILE, got, want, n * USED * rows);
+	if (w->gpu->caps.matrix_cores) {
+		dy = put(w, NULL, n * USED * rows * 4);
+		p.y = at(&dy);
+		launch_matrix(w, on_matrix_cores[m->format][SHAPES + wide], &p, n_x, n_tiles, 128);
+		take(w, got, &dy, n * USED * rows * 4);
+		judge(w, OP_MATRIX_TILE, got, want, n * USED * rows);
+	}
 	take(w, list, &dl, E * n * 4);
 	take(w, count, &dn, sizeof count);
 	take(w, tiles, &dt, n_tiles * 12);
 	judge_lists(w, choice, n, tokens, list, count, tiles, n_tiles);
-	judge(w, OP_TILE, got, want, n * USED * rows);
 	bt_gpu_device_free(w->device, &dx);
 	bt_gpu_device_free(w->device, &dc);
 	((struct bt_gpu_matrix *)m)->tensor = NULL;

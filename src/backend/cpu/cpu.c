@@ -74,6 +74,7 @@ static enum baton_status cpu_open(uint32_t index, const struct bt_device_params 
 	dev->base.backend = &bt_backend_cpu;
 	dev->level = level;
 	enum baton_status status = bt_pool_open(params->n_threads, &dev->pool, err);
+	if (!status && params->by_turns) bt_pool_wait_longer(dev->pool);
 	if (status) cpu_close(&dev->base);
 	else *out = &dev->base;
 	return status;
@@ -135,6 +136,6 @@ const struct bt_backend bt_backend_cpu = {
 	.compile = bt_cpu_compile,
 	.run = bt_cpu_run,
 	.release = bt_cpu_release,
-	.value = bt_cpu_value_at,
+	.window = bt_cpu_window,
 	.scratch = bt_cpu_scratch,
 };

@@ -167,10 +167,10 @@ size_t bt_cpu_scratch(const struct bt_exec *e)
 	return e->scratch_size + e->allocated;
 }
 
-struct bt_dev_mem *bt_cpu_value_at(struct bt_exec *e, uint32_t v, size_t *offset)
+float *bt_cpu_window(struct bt_exec *e, uint32_t value, uint32_t part, bool leaves)
 {
-	*offset = e->offset[v];
-	return &e->scratch_mem;
+	(void)part, (void)leaves;
+	return (float *)((char *)e->scratch_mem.host + e->offset[value]);
 }
 
 enum baton_status bt_cpu_compile(struct bt_device *dev, const struct bt_compile *c, struct bt_exec **out,

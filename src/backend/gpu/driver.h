@@ -61,6 +61,7 @@ struct bt_gpu_caps {
 	uint32_t shared;    /* bytes of shared memory of a workgroup */
 	uint32_t subgroup;  /* most threads that run in step */
 	uint32_t staging;   /* bytes of a staging buffer; 0: the usual size */
+	bool matrix_cores;  /* kernels with MATRIX=1 run */
 };
 
 struct bt_gpu_recording; /* commands made ready; they may run any number of times, one at a time */

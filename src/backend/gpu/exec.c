@@ -72,18 +72,20 @@ static enum baton_status load_weights(struct bt_exec *e, struct baton_error *err
 	return status;
 }
 
-/* Bytes of the largest rounded input: 48 for 32 values. */
-static size_t rounded_bytes(const struct bt_exec *e)
+/* Bytes of the largest rounded input, 48 for 32 values, and of the largest for matrix cores. */
+static void rounded_bytes(const struct bt_exec *e, size_t *rounded, size_t *halves)
 {
-	size_t most = 48;
+	*rounded = 48;
+	*halves = 0;
 	for (uint32_t i = 0; i < e->c.plan->n_ops; i++) {
 		const struct bt_op *op = &e->c.plan->op[i];
 		if (!bt_op_multiplies(op)) continue;
 		size_t rows = bt_plan_rows(e->c.plan, op->in[0], e->c.n_tokens, e->c.n_logits);
-		size_t n = rows * (e->c.plan->value[op->in[0]].width / 32) * 48;
-		if (most < n) most = n;
+		uint32_t width = e->c.plan->value[op->in[0]].width;
+		size_t n = rows * (width / 32) * 48, h = bt_gpu_halves_bytes((uint32_t)rows, width);
+		if (*rounded < n) *rounded = n;
+		if (*halves < h) *halves = h;
 	}
-	return most;
 }
 
 /* The most that a row and split of attention leaves behind. */
@@ -107,19 +109,52 @@ static enum baton_status take(struct bt_exec *e, enum bt_gpu_place where, size_t
 	return status == BATON_ERR_NOMEM ? bt_fail_prefix(err, "working memory (a smaller -ub needs less)") : status;
 }
 
+/* Boxes for what crosses: every part begins anew. */
+static enum baton_status make_boxes(struct bt_exec *e, struct baton_error *err)
+{
+	const struct bt_plan *p = e->c.plan;
+	size_t most[2] = {0, 0};
+	for (uint32_t part = 0; part < (p->n_parts ? p->n_parts : 1); part++)
+		for (int leaves = 0; leaves < 2; leaves++) {
+			size_t at = 0;
+			for (uint32_t i = 0; i < p->n_keeps; i++) {
+				if (!bt_gpu_crosses(e, i, part, leaves)) continue;
+				uint32_t v = p->keep[i].value;
+				e->window[i] = at;
+				at += (bt_plan_rows(p, v, e->c.n_tokens, e->c.n_logits) * p->value[v].width * 4 + 63) &
+				      ~(size_t)63;
+			}
+			if (most[leaves] < at) most[leaves] = at;
+		}
+	enum baton_status status = most[0] ? take(e, BT_GPU_WRITE, most[0], &e->inbox, err) : BATON_OK;
+	if (!status && most[1]) status = take(e, BT_GPU_READ, most[1], &e->outbox, err);
+	return status;
+}
+
+float *bt_gpu_window(struct bt_exec *e, uint32_t value, uint32_t part, bool leaves)
+{
+	uint32_t i = 0;
+	while (e->c.plan->keep[i].value != value || !bt_gpu_crosses(e, i, part, leaves)) i++;
+	return (float *)((char *)(leaves ? &e->outbox : &e->inbox)->host + e->window[i]);
+}
+
 static enum baton_status make_scratch(struct bt_exec *e, struct baton_error *err)
 {
-	size_t values, logits = (size_t)e->c.n_logits * e->c.plan->n_vocab * sizeof(float);
+	size_t values, rounded, halves, logits = (size_t)e->c.n_logits * e->c.plan->n_vocab * sizeof(float);
 	enum baton_status status = bt_plan_layout(e->c.plan, e->c.n_tokens, e->c.n_logits, e->offset, &values, err);
 	plan_parts(e);
 	if (!status) status = take(e, BT_GPU_LOCAL, values + 64, &e->values, err);
-	for (int i = 0; i < 2 && !status; i++) status = take(e, BT_GPU_LOCAL, rounded_bytes(e), &e->xq[i], err);
+	rounded_bytes(e, &rounded, &halves);
+	for (int i = 0; i < 2 && !status; i++) status = take(e, BT_GPU_LOCAL, rounded, &e->xq[i], err);
+	if (!status && halves && e->dev->gpu->caps.matrix_cores && e->c.n_tokens >= BT_GPU_MATRIX_FROM)
+		status = take(e, BT_GPU_LOCAL, halves, &e->halves, err);
 	size_t part_rows = e->c.n_tokens < 16 ? BT_GPU_SPLIT_ROWS : BT_GPU_TILE_SPLIT_ROWS;
 	if (!status) status = take(e, BT_GPU_LOCAL, e->part_floats * part_rows * 4 + 64, &e->part, err);
 	size_t groups = bt_gpu_groups_bytes(e->c.plan, e->c.n_tokens);
 	if (!status && groups) status = take(e, BT_GPU_LOCAL, groups, &e->groups, err);
 	if (!status) status = take(e, BT_GPU_LOCAL, logits, &e->logits_local, err);
 	if (!status) status = take(e, BT_GPU_READ, logits, &e->logits, err);
+	if (!status) status = make_boxes(e, err);
 	if (!status) status = bt_gpu_step_open(e, err);
 	return status;
 }
@@ -129,14 +164,15 @@ static void release(struct bt_exec *e)
 	struct bt_gpu *gpu = e->dev->gpu;
 	gpu->driver->wait(gpu, NULL);
 	for (uint32_t i = 0; e->recorded && i < e->n_recorded; i++) gpu->driver->discard(gpu, e->recorded[i].rec);
-	struct bt_gpu_mem *mem[] = {&e->values,       &e->xq[0],  &e->xq[1], &e->part, &e->groups,
-	                            &e->logits_local, &e->logits, &e->step,  &e->pages};
+	struct bt_gpu_mem *mem[] = {&e->values,       &e->xq[0],  &e->xq[1], &e->halves, &e->part,  &e->groups,
+	                            &e->logits_local, &e->logits, &e->inbox, &e->outbox, &e->step,  &e->pages};
 	for (size_t i = 0; i < sizeof mem / sizeof *mem; i++) gpu->driver->free(gpu, mem[i]);
 	for (uint32_t i = 0; i < e->n_held; i++) bt_gpu_weights_put(e->held[i]);
 	bt_mem_free(e->held);
 	bt_mem_free(e->offset);
 	bt_mem_free(e->node);
 	bt_mem_free(e->rope);
+	bt_mem_free(e->window);
 	bt_mem_free(e->recorded);
 	bt_mem_free(e);
 }
@@ -265,16 +301,16 @@ enum baton_status bt_gpu_compile(struct bt_device *dev, const struct bt_compile 
 	e->node = bt_mem_array(BT_MEM_HOST, c->plan->n_ops + 1, sizeof *e->node);
 	e->rope = bt_mem_array(BT_MEM_HOST, c->plan->n_ops + 1, sizeof *e->rope);
 	e->held = bt_mem_array(BT_MEM_HOST, c->plan->n_ops * (size_t)BT_OP_TENSORS + 1, sizeof(void *));
+	e->window = bt_mem_array(BT_MEM_HOST, c->plan->n_keeps + 1, sizeof *e->window);
 	e->n_recorded = BT_GPU_RECORDINGS * (c->plan->n_parts ? c->plan->n_parts : 1);
 	e->recorded = bt_mem_array(BT_MEM_HOST, e->n_recorded, sizeof *e->recorded);
-	if (!e->offset || !e->node || !e->rope || !e->recorded || !e->held) status = bt_fail_nomem(err, 0, "a plan");
+	if (!e->offset || !e->node || !e->rope || !e->recorded || !e->held || !e->window) status = bt_fail_nomem(err, 0, "a plan");
 	pthread_mutex_lock(&e->dev->lock);
 	if (!status) status = load_weights(e, err);
 	if (!status) status = make_scratch(e, err);
 	if (!status && !c->measure) status = prepare(e, err);
 	pthread_mutex_unlock(&e->dev->lock);
 	e->c.progress = NULL;
-	e->values_mem = (struct bt_dev_mem){.handle = &e->values, .size = e->values.size, .cat = BT_MEM_SCRATCH};
 	if (status) bt_gpu_release(e);
 	else *out = e;
 	return status;
@@ -353,10 +389,4 @@ enum baton_status bt_gpu_run(struct bt_exec *e, const struct bt_step *step, stru
 	enum baton_status status = run(e, step, err);
 	pthread_mutex_unlock(&dev->lock);
 	return status;
-}
-
-struct bt_dev_mem *bt_gpu_exec_value(struct bt_exec *e, uint32_t v, size_t *offset)
-{
-	*offset = e->offset[v];
-	return &e->values_mem;
 }

@@ -14,6 +14,8 @@
 #define BT_GPU_SPLIT_ROWS      512u
 #define BT_GPU_TILE_SPLIT_ROWS 2048u
 #define BT_GPU_SPLIT_KEYS      BT_KV_PAGE
+/* Matrix cores take products of at least so many tokens. */
+#define BT_GPU_MATRIX_FROM 33u
 
 /* Matrices and small weights of an operation. */
 struct bt_gpu_node {
@@ -49,14 +51,16 @@ struct bt_exec {
 	const struct bt_rope **rope; /* [n_ropes] distinct settings */
 	uint32_t n_ropes;
 
-	struct bt_dev_mem values_mem; /* values, as the engine sees it */
 	struct bt_gpu_mem values;     /* the plan's values */
 	struct bt_gpu_mem xq[2];      /* rounded activations, used by turns */
+	struct bt_gpu_mem halves;     /* activations for matrix cores: a scale per row, then the halves (lower_tiles.c) */
 	struct bt_gpu_mem part;       /* partial results of attention */
 	struct bt_gpu_mem groups;     /* who chose which expert (lower_tiles.c) */
 	uint64_t part_floats;         /* that one row and split of the widest layer takes */
 	uint32_t n_head;              /* query heads of the layer that has most */
 	struct bt_gpu_mem logits_local, logits;
+	struct bt_gpu_mem inbox, outbox; /* values from and for other devices, of one part at a time: mapped */
+	size_t *window;                  /* [plan->n_keeps] where each stands in its box */
 
 	/* The step block, written by the CPU: offsets into step.host. */
 	struct bt_gpu_mem step;
@@ -81,12 +85,28 @@ static inline uint32_t bt_gpu_chunks(uint32_t n_tokens, uint32_t n_seqs)
 	return n_seqs ? (n_tokens - n_seqs) / BT_GPU_CONV_CHUNK + n_seqs : 0;
 }
 
+/* Is what keep i speaks of read or written at that part's border? */
+static inline bool bt_gpu_crosses(const struct bt_exec *e, uint32_t i, uint32_t part, bool leaves)
+{
+	const struct bt_keep *k = &e->c.plan->keep[i];
+	struct bt_part p = bt_plan_part(e->c.plan, part);
+	return k->leaves == leaves && k->op >= p.first && k->op < p.first + p.n;
+}
 /* How a step of shape->n_tokens tokens of n_seqs sequences attends, the last position being `last`: tile, n_splits and
  * split_keys. */
 void bt_gpu_shape_attention(const struct bt_exec *e, uint32_t n_seqs, uint32_t last, struct bt_gpu_shape *shape);
 /* Commands for a step of that shape: *cmds (bt_mem_free) and *n. */
 enum baton_status bt_gpu_lower(const struct bt_exec *e, struct bt_gpu_shape shape, struct bt_gpu_cmd **cmds,
                                uint32_t *n, struct baton_error *err);
+/* Bytes of exec->halves for that many rows of that width, and where the halves begin. */
+static inline size_t bt_gpu_halves_at(uint32_t rows)
+{
+	return ((size_t)rows * 4 + 255) & ~(size_t)255;
+}
+static inline size_t bt_gpu_halves_bytes(uint32_t rows, uint32_t width)
+{
+	return bt_gpu_halves_at(rows) + (size_t)rows * width * 2;
+}
 /* Bytes of exec->groups (lower_tiles.c); 0: the plan has no experts. */
 size_t bt_gpu_groups_bytes(const struct bt_plan *plan, uint32_t n_tokens);
 /* Why an operation cannot be computed, or NULL. */

@@ -287,12 +287,29 @@ static void forget(struct bt_gpu_lowering *l)
 	l->fresh = false;
 }
 
+/* Values that come from other devices, or go there. */
+static void lower_crossings(struct bt_gpu_lowering *l, bool leaves)
+{
+	const struct bt_exec *e = l->e;
+	for (uint32_t i = 0; i < e->c.plan->n_keeps; i++) {
+		uint32_t v = e->c.plan->keep[i].value;
+		if (!bt_gpu_crosses(e, i, l->shape.part, leaves)) continue;
+		struct bt_gpu_range touched = leaves ? bt_gpu_reads(l, v) : bt_gpu_writes(l, v);
+		if (!touched.size) continue;
+		bt_gpu_emit(l,
+		            leaves ? bt_gpu_cmd_copy(&e->outbox, e->window[i], &e->values, e->offset[v], touched.size)
+		                   : bt_gpu_cmd_copy(&e->values, e->offset[v], &e->inbox, e->window[i], touched.size),
+		            &touched, 1);
+	}
+}
+
 enum baton_status bt_gpu_lower(const struct bt_exec *e, struct bt_gpu_shape shape, struct bt_gpu_cmd **cmds,
                                uint32_t *n, struct baton_error *err)
 {
 	struct bt_gpu_lowering l = {.e = e, .shape = shape, .rounded = BT_NO_VALUE, .grouped = BT_NO_VALUE, .err = err};
 	struct bt_part part = bt_plan_part(e->c.plan, shape.part);
 	bool logits = false;
+	lower_crossings(&l, false);
 	for (uint32_t i = part.first; i < part.first + part.n && !l.status; i++) {
 		logits |= e->c.plan->op[i].kind == BT_OP_LOGITS;
 		l.op = &e->c.plan->op[i];
@@ -301,6 +318,7 @@ enum baton_status bt_gpu_lower(const struct bt_exec *e, struct bt_gpu_shape shap
 		else lower_table[l.op->kind](&l);
 		forget(&l);
 	}
+	lower_crossings(&l, true);
 	if (!l.status && logits && shape.n_logits) {
 		uint64_t size = (uint64_t)shape.n_logits * e->c.plan->n_vocab * sizeof(float);
 		struct bt_gpu_range touched = {e->logits_local.address, size, false};

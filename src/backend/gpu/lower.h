@@ -21,6 +21,7 @@ struct bt_gpu_lowering {
 	uint32_t n_since, cap_since;
 	uint32_t rounded; /* the value whose rounded form stands in xq[turn], or BT_NO_VALUE */
 	uint32_t turn;
+	bool halved; /* what stands in xq[turn] also stands in e->halves, for matrix cores */
 	uint32_t grouped; /* the choice of experts whose lists stand in e->groups, or BT_NO_VALUE */
 	bool fresh;       /* the operation under way has written the rounded form of its own result */
 	struct baton_error *err;
@@ -69,15 +70,15 @@ bool bt_gpu_lower_gated_norm(struct bt_gpu_lowering *l);
 void bt_gpu_lower_conv(struct bt_gpu_lowering *l);
 void bt_gpu_lower_recurrence(struct bt_gpu_lowering *l);
 const char *bt_gpu_check_recurrent(const struct bt_op *op);
-/* lower_tiles.c: a product of at least so many tokens. */
+/* lower_tiles.c: a product of at least so many tokens, whose activations are n_x rows. touched: what it reads, and what it
+ * writes. */
 #define BT_GPU_TILE_FROM 9u
 void bt_gpu_emit_tile(struct bt_gpu_lowering *l, enum bt_gpu_format format, const struct bt_gpu_tile *p,
-                      const struct bt_gpu_range *touched, uint32_t n);
-/* Are there tokens enough to gather those of each expert? The product of p, less its lists; touched: what it reads, and what it
- * writes. */
+                      uint32_t n_x, const struct bt_gpu_range touched[2]);
+/* Are there tokens enough to gather those of each expert? The product of p, less its lists. */
 bool bt_gpu_is_grouped(const struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_used);
 void bt_gpu_emit_expert_tile(struct bt_gpu_lowering *l, const struct bt_gpu_matrix *m, uint32_t choice,
-                             struct bt_gpu_tile p, const struct bt_gpu_range touched[2]);
+                             struct bt_gpu_tile p, uint32_t n_x, const struct bt_gpu_range touched[2]);
 /* lower_attn.c */
 void bt_gpu_lower_rope(struct bt_gpu_lowering *l);
 void bt_gpu_lower_kv_store(struct bt_gpu_lowering *l);

@@ -6,6 +6,7 @@ static const uint32_t widths[] = {64, 128, 256}, shared_heads[] = {1, 4, 8};
 static const struct cache_kernels {
 	enum bt_type_id keys, values;
 	uint16_t kv_store, attention[3][3], tile[3];
+	uint16_t matrix[3]; /* 0: not on matrix cores, the cache is finer than they are */
 } cache_kernels[] = {
 #define KIND_0 BT_TYPE_F16
 #define KIND_1 BT_TYPE_Q8_0
@@ -16,20 +17,26 @@ static const struct cache_kernels {
 			BT_GPU_K_attention_##name##_##d##_8                               \
 	}
 #define TILE(name, d) BT_GPU_K_attention_tile_##name##_##d
-#define CACHE(name, k, v)                                       \
+#define MATRIX(name, d) BT_GPU_K_attention_matrix_##name##_##d
+#define ROW(name, k, v, ...)                                    \
 	{KIND_##k,                                              \
 	 KIND_##v,                                              \
 	 BT_GPU_K_kv_store_##name,                              \
 	 {WIDTH(name, 64), WIDTH(name, 128), WIDTH(name, 256)}, \
-	 {TILE(name, 64), TILE(name, 128), TILE(name, 256)}},
+	 {TILE(name, 64), TILE(name, 128), TILE(name, 256)},    \
+	 {__VA_ARGS__}},
+#define CACHE(name, k, v)      ROW(name, k, v, 0)
+#define CACHE_HALF(name, k, v) ROW(name, k, v, MATRIX(name, 64), MATRIX(name, 128), MATRIX(name, 256))
 #include "backend/gpu/kernels/caches.inc"
 #undef CACHE
 #undef WIDTH
 #undef TILE
+#undef MATRIX
+#undef ROW
 };
 #define N_CACHE_KERNELS (sizeof cache_kernels / sizeof *cache_kernels)
 
-#define TILE_ROWS   64u    /* rows of attention_tile.k */
+#define TILE_ROWS   64u    /* rows of attention_tile.k and attention_matrix.k */
 #define TILE_SHARED 27648u /* bytes of shared memory that it takes, lane exchange through it included */
 
 static const struct cache_kernels *kernels_of(const struct bt_compile *c)
@@ -192,7 +199,9 @@ void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
 	bool tile = l->shape.tile && group <= TILE_ROWS && e->dev->gpu->caps.shared >= TILE_SHARED;
 	uint32_t tokens = tile ? TILE_ROWS / group : 1, wide = (p.n_rows + tokens - 1) / tokens;
 	uint32_t tall = tile ? s->n_head_kv : s->n_head_kv * ((group + shared_heads[h] - 1) / shared_heads[h]);
-	uint16_t kernel = tile ? kernels_of(&e->c)->tile[w] : kernels_of(&e->c)->attention[w][h];
+	const struct cache_kernels *kernels = kernels_of(&e->c);
+	uint16_t kernel = tile ? kernels->tile[w] : kernels->attention[w][h];
+	if (tile && e->dev->gpu->caps.matrix_cores && kernels->matrix[w]) kernel = kernels->matrix[w];
 	bt_gpu_emit(l, bt_gpu_cmd(kernel, &p, wide, tall, splits ? splits : 1), touched, splits ? 4 : 3 + n);
 	if (!splits) return;
 	struct bt_gpu_attention_merge m = {.part = p.part,

@@ -72,6 +72,7 @@ struct bt_gpu_range bt_gpu_take_rounded(struct bt_gpu_lowering *l, uint32_t v)
 {
 	l->turn ^= 1;
 	l->rounded = v;
+	l->halved = false;
 	l->fresh = true;
 	return (struct bt_gpu_range){l->e->xq[l->turn].address, rounded_bytes(l, v), true};
 }
@@ -142,8 +143,9 @@ static void emit_tile(struct bt_gpu_lowering *l, const struct product *f, const 
 	                           .n_tokens = p->n_tokens,
 	                           .n_used = p->n_used,
 	                           .flags = p->flags};
-	if (f->choice != BT_NO_VALUE) bt_gpu_emit_expert_tile(l, m, f->choice, tile, touched);
-	else bt_gpu_emit_tile(l, m->format, &tile, touched, 2);
+	uint32_t n_x = bt_gpu_rows(l, f->x);
+	if (f->choice != BT_NO_VALUE) bt_gpu_emit_expert_tile(l, m, f->choice, tile, n_x, touched);
+	else bt_gpu_emit_tile(l, m->format, &tile, n_x, touched);
 }
 
 static void emit_product(struct bt_gpu_lowering *l, const struct product *f)

@@ -1,4 +1,5 @@
-/* lower_tiles.c: products of many tokens, by tiles (kernels/tile.k), and those of experts, by who chose which.
+/* lower_tiles.c: products of many tokens, by tiles (kernels/tile.k, or matrix_tile.k where there are matrix cores), and those of
+ * experts, by who chose which.
  *
  * A wide tile reads the matrix seldom and shared memory little; a narrow one makes more workgroups. The widest is taken that
  * still gives every multiprocessor of a large card one.
@@ -7,13 +8,22 @@
 
 #define BUSY 128u /* workgroups that keep a large card busy */
 
-static const struct shape {
+struct shape {
 	uint16_t rows, tokens;
-} shape[] = {{128, 64}, {64, 64}, {32, 32}};
+};
+static const struct shape shape[] = {{128, 64}, {64, 64}, {32, 32}}, matrix_shape[] = {{128, 128}, {128, 64}, {64, 64}};
 enum { SHAPES = sizeof shape / sizeof *shape };
+_Static_assert(SHAPES == sizeof matrix_shape / sizeof *matrix_shape, "as many shapes with matrix cores as without");
 static const uint16_t tile[BT_GPU_FORMATS][SHAPES] = {
 #define FORMAT(name, ...) \
 	[BT_GPU_F_##name] = {BT_GPU_K_tile_##name##_128x64, BT_GPU_K_tile_##name##_64x64, BT_GPU_K_tile_##name##_32x32},
+#include "backend/gpu/kernels/formats.inc"
+#undef FORMAT
+};
+static const uint16_t matrix[BT_GPU_FORMATS][SHAPES] = {
+#define FORMAT(name, ...)                                                               \
+	[BT_GPU_F_##name] = {BT_GPU_K_matrix_##name##_128x128, BT_GPU_K_matrix_##name##_128x64, \
+	                     BT_GPU_K_matrix_##name##_64x64},
 #include "backend/gpu/kernels/formats.inc"
 #undef FORMAT
 };
@@ -31,23 +41,61 @@ static bool small_tiles(const struct bt_gpu_lowering *l)
 }
 
 /* A tile that is half empty or worse is not taken, however many there are. */
-static uint32_t pick(uint32_t n_rows, uint32_t n_tokens, bool narrow)
+static uint32_t pick(const struct shape *s, uint32_t first, uint32_t n_rows, uint32_t n_tokens)
 {
-	uint32_t s = narrow;
-	while (s + 1 < SHAPES && (parts(n_rows, shape[s].rows) * parts(n_tokens, shape[s].tokens) < BUSY ||
-	                          2 * n_tokens <= shape[s].tokens))
-		s++;
-	return s;
+	uint32_t i = first;
+	while (i + 1 < SHAPES &&
+	       (parts(n_rows, s[i].rows) * parts(n_tokens, s[i].tokens) < BUSY || 2 * n_tokens <= s[i].tokens))
+		i++;
+	return i;
+}
+
+/* The product of p on matrix cores, by that kernel: its activations become halves, unless they are already. */
+static void emit_matrix(struct bt_gpu_lowering *l, uint16_t kernel, const struct bt_gpu_tile *p, uint32_t n_x, uint32_t x,
+                        uint32_t y, const struct bt_gpu_range *touched, uint32_t n)
+{
+	struct bt_gpu_range halves = {l->e->halves.address, bt_gpu_halves_bytes(n_x, p->n_blocks * 32), false}, all[4];
+	struct bt_gpu_halve halve = {.xq = p->xq,
+	                             .xh = halves.address + bt_gpu_halves_at(n_x),
+	                             .scale = halves.address,
+	                             .n_blocks = p->n_blocks};
+	if (!l->halved) {
+		struct bt_gpu_range made[] = {touched[0], halves};
+		made[1].write = true;
+		bt_gpu_emit(l, bt_gpu_cmd(BT_GPU_K_halve, &halve, n_x, 1, 1), made, 2);
+		l->halved = true;
+	}
+	all[0] = halves;
+	for (uint32_t i = 1; i < n; i++) all[i] = touched[i];
+	struct bt_gpu_matrix_tile m = {.w = p->w,
+	                               .xh = halve.xh,
+	                               .scale = halve.scale,
+	                               .y = p->y,
+	                               .bias = p->bias,
+	                               .list = p->list,
+	                               .tiles = p->tiles,
+	                               .n_rows = p->n_rows,
+	                               .n_blocks = p->n_blocks,
+	                               .n_tokens = p->n_tokens,
+	                               .n_used = p->n_used,
+	                               .flags = p->flags};
+	bt_gpu_emit(l, bt_gpu_cmd(kernel, &m, x, y, 1), all, n);
 }
 
 void bt_gpu_emit_tile(struct bt_gpu_lowering *l, enum bt_gpu_format format, const struct bt_gpu_tile *p,
-                      const struct bt_gpu_range *touched, uint32_t n)
+                      uint32_t n_x, const struct bt_gpu_range touched[2])
 {
-	uint32_t s = pick(p->n_rows, p->n_tokens, small_tiles(l));
-	bt_gpu_emit(l,
-	            bt_gpu_cmd(tile[format][s], p, parts(p->n_tokens, shape[s].tokens), parts(p->n_rows, shape[s].rows),
-	                       1),
-	            touched, n);
+	if (l->e->halves.size && p->n_tokens >= BT_GPU_MATRIX_FROM) {
+		uint32_t s = pick(matrix_shape, 0, p->n_rows, p->n_tokens);
+		emit_matrix(l, matrix[format][s], p, n_x, parts(p->n_tokens, matrix_shape[s].tokens),
+		            parts(p->n_rows, matrix_shape[s].rows), touched, 2);
+	} else {
+		uint32_t s = pick(shape, small_tiles(l), p->n_rows, p->n_tokens);
+		bt_gpu_emit(l,
+		            bt_gpu_cmd(tile[format][s], p, parts(p->n_tokens, shape[s].tokens),
+		                       parts(p->n_rows, shape[s].rows), 1),
+		            touched, 2);
+	}
 }
 
 /* Experts: a narrow tile where an expert has few tokens. */
@@ -55,6 +103,11 @@ void bt_gpu_emit_tile(struct bt_gpu_lowering *l, enum bt_gpu_format format, cons
 #define WIDE   64u
 static const uint16_t tile_experts[BT_GPU_FORMATS][2] = {
 #define FORMAT(name, ...) [BT_GPU_F_##name] = {BT_GPU_K_tile_##name##_x32, BT_GPU_K_tile_##name##_x64},
+#include "backend/gpu/kernels/formats.inc"
+#undef FORMAT
+};
+static const uint16_t matrix_experts[BT_GPU_FORMATS][2] = {
+#define FORMAT(name, ...) [BT_GPU_F_##name] = {BT_GPU_K_matrix_##name##_x32, BT_GPU_K_matrix_##name##_x64},
 #include "backend/gpu/kernels/formats.inc"
 #undef FORMAT
 };
@@ -121,15 +174,15 @@ static void group(struct bt_gpu_lowering *l, const struct groups *g, uint32_t ch
 }
 
 void bt_gpu_emit_expert_tile(struct bt_gpu_lowering *l, const struct bt_gpu_matrix *m, uint32_t choice,
-                             struct bt_gpu_tile p, const struct bt_gpu_range touched[2])
+                             struct bt_gpu_tile p, uint32_t n_x, const struct bt_gpu_range touched[2])
 {
+	bool matrix_cores = l->e->halves.size && n_x >= BT_GPU_MATRIX_FROM;
 	struct groups g = groups_of(l->op->matmul.mat[0].w, p.n_tokens, p.n_used, small_tiles(l));
+	uint32_t wide = g.tokens == WIDE, rows = parts(p.n_rows, EXPERT_ROWS);
 	group(l, &g, choice, p.n_used);
 	p.list = l->e->groups.address + g.list;
 	p.tiles = l->e->groups.address + g.tiles;
 	struct bt_gpu_range all[] = {touched[0], touched[1], {l->e->groups.address, g.size, false}};
-	bt_gpu_emit(l,
-	            bt_gpu_cmd(tile_experts[m->format][g.tokens == WIDE], &p, g.n_tiles, parts(p.n_rows, EXPERT_ROWS),
-	                       1),
-	            all, 3);
+	if (matrix_cores) emit_matrix(l, matrix_experts[m->format][wide], &p, n_x, g.n_tiles, rows, all, 3);
+	else bt_gpu_emit(l, bt_gpu_cmd(tile_experts[m->format][wide], &p, g.n_tiles, rows, 1), all, 3);
 }

@@ -141,10 +141,10 @@ static size_t null_scratch(const struct bt_exec *exec)
 	return exec->scratch.size;
 }
 
-static struct bt_dev_mem *null_value(struct bt_exec *exec, uint32_t v, size_t *offset)
+static float *null_window(struct bt_exec *exec, uint32_t value, uint32_t part, bool leaves)
 {
-	*offset = exec->offset[v];
-	return &exec->scratch;
+	(void)part, (void)leaves;
+	return (float *)((char *)exec->scratch.handle + exec->offset[value]);
 }
 
 const struct bt_backend bt_backend_null = {
@@ -161,6 +161,6 @@ const struct bt_backend bt_backend_null = {
 	.compile = null_compile,
 	.run = null_run,
 	.release = null_release,
-	.value = null_value,
+	.window = null_window,
 	.scratch = null_scratch,
 };

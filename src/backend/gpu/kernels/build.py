@@ -17,8 +17,15 @@ import re
 import subprocess
 import sys
 
+import cooperative
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 FLAVOURS = ('plain', 'fast')  # index: FAST
+
+
+def on_matrix_cores(row):
+    """Only for devices that have them: HIP for gfx906 has none, SPIR-V only where lanes exchange values too."""
+    return row[4].get('MATRIX') == '1'
 
 
 def rows(cc):
@@ -75,16 +82,30 @@ def spirv(args):
     hashes = {file: text_hash(file) for file in {r[1] for r in table}}
     version = subprocess.run([args.glslc, '--version'], capture_output=True, text=True, check=True).stdout
 
+    with open(os.path.join(HERE, 'cooperative.py'), encoding='utf-8') as f:
+        rewriting = f.read()
+
     def compile_row(job):
-        (name, file, _, threads, pairs), fast = job
+        row, fast = job
+        name, file, _, threads, pairs = row
+        matrix = on_matrix_cores(row)
+        if matrix and not fast:
+            return None
         head = f'#version 460\n#define TARGET_SPIRV\n#define FAST {fast}\n#define WORKGROUP {threads}\n'
+        head += '' if matrix else '#define MATRIX 0\n'
         text = head + ''.join(f'#define {k} {v}\n' for k, v in pairs.items()) + f'#include "{file}.k"\n'
-        key = hashlib.sha256((text + hashes[file] + version).encode()).hexdigest()[:32]
+        key = hashlib.sha256((text + hashes[file] + version + (rewriting if matrix else '')).encode()).hexdigest()[:32]
         spv = os.path.join(cache, key + '.spv')
         if not os.path.exists(spv):
             source = os.path.join(cache, f'{name}.{FLAVOURS[fast]}.comp')
             write(source, text)
-            run([args.glslc, '-O', '--target-env=vulkan1.2', '-I', HERE, source, '-o', spv + '.new'])
+            # The optimizer knows cooperative matrices by their old name only, and their use not at all.
+            run([args.glslc, '-O0' if matrix else '-O', '--target-env=vulkan1.2', '-I', HERE, source, '-o', spv + '.new'])
+            if matrix:
+                with open(spv + '.new', 'rb') as f:
+                    data = cooperative.to_khr(f.read())
+                with open(spv + '.new', 'wb') as f:
+                    f.write(data)
             os.replace(spv + '.new', spv)
         return spv
 
@@ -94,6 +115,9 @@ def spirv(args):
     places, size = [], 0
     with open(args.blob, 'wb') as blob:
         for path in files:
+            if not path:
+                places.append((0, 0))
+                continue
             with open(path, 'rb') as f:
                 data = f.read()
             blob.write(data)
@@ -116,7 +140,7 @@ const struct bt_vk_spirv_place bt_vk_spirv_place[BT_GPU_KERNELS][2] = {{
 
 def cpp_text(cc, target):
     """All kernels as one C++ source: each in a namespace of its own."""
-    table = rows(cc)
+    table = [row for row in rows(cc) if target != 'HIP' or not on_matrix_cores(row)]
     out = [f'#define TARGET_{target}', '#include "lang.k"']
     for name, file, _, _, pairs in table:
         out.append(f'#define NAME bt_gpu_{name}')

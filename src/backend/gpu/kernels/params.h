@@ -67,6 +67,26 @@ struct bt_gpu_tile {
 	uint n_rows, n_blocks, n_tokens, n_used, flags;
 };
 
+/* Rounded activations as halves, for matrix cores: x = half * scale of its token. */
+struct bt_gpu_halve {
+	PTR(in_u32) xq;    /* [n_tokens][n_blocks] */
+	PTR(io_u32) xh;    /* [n_tokens][n_blocks][32] halves */
+	PTR(io_f32) scale; /* [n_tokens] a power of two */
+	uint n_blocks;
+};
+
+/* The product of bt_gpu_tile on matrix cores. */
+struct bt_gpu_matrix_tile {
+	STRUCT(bt_gpu_mat) w;
+	PTR(in_uvec4) xh;
+	PTR(in_f32) scale;
+	PTR(io_f32) y;
+	PTR(in_f32) bias;
+	PTR(in_u32) list;
+	PTR(in_u32) tiles;
+	uint n_rows, n_blocks, n_tokens, n_used, flags;
+};
+
 /* Who chose which expert. */
 struct bt_gpu_expert_lists {
 	PTR(in_u32) choice; /* [n_tokens][2][n_used] from the router */

@@ -108,6 +108,7 @@ struct answers {
 	VkPhysicalDeviceVulkan12Properties v12;
 	VkPhysicalDeviceVulkan11Properties v11;
 	VkPhysicalDeviceProperties2 p;
+	VkPhysicalDeviceCooperativeMatrixFeaturesKHR fc;
 	VkPhysicalDeviceShaderIntegerDotProductFeatures fd;
 	VkPhysicalDeviceSubgroupSizeControlFeatures fs;
 	VkPhysicalDeviceVulkan12Features f12;
@@ -116,12 +117,14 @@ struct answers {
 
 static void ask(const struct bt_vk_library *lib, const struct bt_vk_card *c, bool core13, struct answers *a)
 {
+	bool matrix = bt_vk_has_extension(lib, c->physical, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME);
 	bool control = core13 || c->control_extension, dot = core13 || c->dot_extension;
 	a->p.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
 	a->m4.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES;
 	a->size.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES;
 	a->v12.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES;
 	a->v11.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES;
+	a->fc.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR;
 	a->fd.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES;
 	a->fs.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES;
 	a->f12.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES;
@@ -130,7 +133,8 @@ static void ask(const struct bt_vk_library *lib, const struct bt_vk_card *c, boo
 	a->v11.pNext = &a->v12;
 	a->size.pNext = core13 ? &a->m4 : NULL;
 	a->v12.pNext = control ? (void *)&a->size : a->size.pNext;
-	a->fs.pNext = dot ? &a->fd : NULL;
+	a->fd.pNext = matrix ? &a->fc : NULL;
+	a->fs.pNext = dot ? (void *)&a->fd : a->fd.pNext;
 	a->f12.pNext = control ? (void *)&a->fs : a->fs.pNext;
 	a->f.pNext = &a->f12;
 	lib->vkGetPhysicalDeviceProperties2(c->physical, &a->p);
@@ -143,6 +147,31 @@ static bool can_exchange(const struct answers *a)
 {
 	return a->size.minSubgroupSize >= 8 && (a->v11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
 	       (a->v11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT);
+}
+
+/* Can 32 threads multiply 16 x 16 halves by 16 x 16, and sum floats? */
+static bool can_multiply(const struct bt_vk_library *lib, VkPhysicalDevice physical, const struct answers *a)
+{
+	enum { MOST = 64 };
+	VkCooperativeMatrixPropertiesKHR have[MOST];
+	PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR get =
+		(PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)lib->vkGetInstanceProcAddr(
+			lib->instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
+	bool groups = a->size.minSubgroupSize == 32 && a->size.maxSubgroupSize == 32;
+	if (!groups && a->fs.subgroupSizeControl && (a->size.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT))
+		groups = a->size.minSubgroupSize <= 32 && a->size.maxSubgroupSize >= 32;
+	if (!get || !groups || !a->fc.cooperativeMatrix || !a->f12.vulkanMemoryModel || !a->f12.shaderFloat16) return false;
+	for (uint32_t i = 0; i < MOST; i++)
+		have[i] = (VkCooperativeMatrixPropertiesKHR){.sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR};
+	uint32_t n = MOST;
+	if (get(physical, &n, have) < 0) return false;
+	for (uint32_t i = 0; i < n; i++)
+		if (have[i].MSize == 16 && have[i].NSize == 16 && have[i].KSize == 16 &&
+		    have[i].AType == VK_COMPONENT_TYPE_FLOAT16_KHR && have[i].BType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
+		    have[i].CType == VK_COMPONENT_TYPE_FLOAT32_KHR && have[i].ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
+		    have[i].scope == VK_SCOPE_SUBGROUP_KHR)
+			return true;
+	return false;
 }
 
 /* Does the device meet the floor, and what has it beyond it? */
@@ -163,9 +192,11 @@ static bool read_card(const struct bt_vk_library *lib, VkPhysicalDevice physical
 		return false;
 	c->props = a.p.properties;
 	c->subgroup_max = a.size.maxSubgroupSize;
+	c->subgroup_varies = a.size.minSubgroupSize != a.size.maxSubgroupSize;
 	c->full_subgroups = a.fs.computeFullSubgroups && a.fs.subgroupSizeControl;
 	c->fast = a.fd.shaderIntegerDotProduct && can_exchange(&a);
 	c->shared = c->props.limits.maxComputeSharedMemorySize;
+	c->matrix = c->fast && c->shared >= BT_VK_MATRIX_SHARED && can_multiply(lib, physical, &a);
 	c->max_alloc = a.v11.maxMemoryAllocationSize;
 	if (core13 && a.m4.maxBufferSize < c->max_alloc) c->max_alloc = a.m4.maxBufferSize;
 	c->software = c->props.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;

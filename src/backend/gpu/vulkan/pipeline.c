@@ -14,9 +14,15 @@ static VkResult make(struct bt_vk *vk, uint32_t k)
 	if (r) return r;
 	/* Teams are eight neighbours of a subgroup, so subgroups must be filled in order. */
 	bool full = vk->card.full_subgroups && bt_gpu_kernel_table[k].threads % vk->card.subgroup_max == 0;
+	/* Kernels for matrix cores, which have no plain flavour, are written for subgroups of 32. */
+	bool of_32 = !bt_vk_spirv_place[k][BT_VK_PLAIN].size && vk->card.subgroup_varies;
+	VkPipelineShaderStageRequiredSubgroupSizeCreateInfo size = {
+		.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,
+		.requiredSubgroupSize = 32};
 	VkComputePipelineCreateInfo info = {
 		.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
 		.stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+	                  .pNext = of_32 ? &size : NULL,
 	                  .flags = full ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT : 0,
 	                  .stage = VK_SHADER_STAGE_COMPUTE_BIT,
 	                  .module = module,

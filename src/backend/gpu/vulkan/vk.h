@@ -7,6 +7,29 @@
 #define VK_NO_PROTOTYPES
 #include <vulkan/vulkan.h>
 
+/* Debian 12's headers are older than this extension: its numbers and structs, from the Vulkan registry. */
+#ifndef VK_KHR_cooperative_matrix
+#define VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME "VK_KHR_cooperative_matrix"
+#define VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR ((VkStructureType)1000506000)
+#define VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR ((VkStructureType)1000506001)
+enum { VK_COMPONENT_TYPE_FLOAT16_KHR = 0, VK_COMPONENT_TYPE_FLOAT32_KHR = 1, VK_SCOPE_SUBGROUP_KHR = 3 };
+typedef struct {
+	VkStructureType sType;
+	void *pNext;
+	VkBool32 cooperativeMatrix, cooperativeMatrixRobustBufferAccess;
+} VkPhysicalDeviceCooperativeMatrixFeaturesKHR;
+typedef struct {
+	VkStructureType sType;
+	void *pNext;
+	uint32_t MSize, NSize, KSize;
+	int32_t AType, BType, CType, ResultType;
+	VkBool32 saturatingAccumulation;
+	int32_t scope;
+} VkCooperativeMatrixPropertiesKHR;
+typedef VkResult(VKAPI_PTR *PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)(VkPhysicalDevice, uint32_t *,
+                                                                                    VkCooperativeMatrixPropertiesKHR *);
+#endif
+
 /* libvulkan is opened at run time: every function by name. */
 #define BT_VK_GLOBAL_FUNCTIONS(X) \
 	X(vkCreateInstance)       \
@@ -74,9 +97,11 @@ struct bt_vk_card {
 	char driver[256];
 	uint64_t memory_total, memory_free, max_alloc;
 	uint32_t queue_family, subgroup_max;
+	bool subgroup_varies; /* a pipeline may ask for another width */
 	uint32_t shared;
 	bool fast;                             /* lane exchange and packed dot product */
 	bool full_subgroups;                   /* pipelines may ask for them */
+	bool matrix;                           /* matrix cores that multiply as kernels with MATRIX=1 want it */
 	bool dot_extension, control_extension; /* to be switched on (part of the core from 1.3 on) */
 	bool software;
 	uint8_t rank; /* discrete cards first */
@@ -84,6 +109,7 @@ struct bt_vk_card {
 };
 
 #define BT_VK_MAX_CARDS 16u
+#define BT_VK_MATRIX_SHARED 49152u /* shared memory that kernels with MATRIX=1 may use */
 
 /* libvulkan with an instance. It is opened once and kept until the program ends: some drivers can't be loaded again and again
  * into one process (each time takes from the memory for thread-local variables), and an instance sees no less of devices that

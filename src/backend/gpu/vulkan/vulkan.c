@@ -55,16 +55,21 @@ static VkResult create_device(struct bt_vk *vk)
 {
 	const struct bt_vk_card *c = &vk->card;
 	float priority = 1;
-	const char *extension[2];
+	const char *extension[3];
 	uint32_t n = 0;
 	if (c->dot_extension && c->fast) extension[n++] = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME;
 	if (c->control_extension && c->full_subgroups) extension[n++] = VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME;
+	if (c->matrix) extension[n++] = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
 	VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
 	                                 .queueFamilyIndex = c->queue_family,
 	                                 .queueCount = 1,
 	                                 .pQueuePriorities = &priority};
+	VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix = {
+		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
+		.cooperativeMatrix = VK_TRUE};
 	VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {
 		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES,
+		.pNext = c->matrix ? &matrix : NULL,
 		.shaderIntegerDotProduct = VK_TRUE};
 	VkPhysicalDeviceSubgroupSizeControlFeatures size = {
 		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES,
@@ -74,7 +79,9 @@ static VkResult create_device(struct bt_vk *vk)
 	VkPhysicalDeviceVulkan12Features f12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
 	                                        .pNext = c->full_subgroups ? (void *)&size : size.pNext,
 	                                        .bufferDeviceAddress = VK_TRUE,
-	                                        .scalarBlockLayout = VK_TRUE};
+	                                        .scalarBlockLayout = VK_TRUE,
+	                                        .shaderFloat16 = c->matrix,
+	                                        .vulkanMemoryModel = c->matrix};
 	VkPhysicalDeviceFeatures2 f = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
 	                               .pNext = &f12,
 	                               .features = {.shaderInt64 = VK_TRUE}};
@@ -128,12 +135,13 @@ static enum baton_status vk_open(uint32_t index, const struct bt_device_params *
 		status = bt_fail(err, BATON_ERR_DEVICE, "Vulkan%u: the device is no longer there", index);
 	if (!status) {
 		vk->card = card[index];
-		if (params->plain_kernels) vk->card.fast = vk->card.full_subgroups = false;
+		if (params->plain_kernels) vk->card.fast = vk->card.full_subgroups = vk->card.matrix = false;
 		memcpy(vk->base.caps.max_grid, vk->card.props.limits.maxComputeWorkGroupCount,
 		       sizeof vk->base.caps.max_grid);
 		vk->base.caps.max_alloc = vk->card.max_alloc;
 		vk->base.caps.shared = vk->card.shared;
 		vk->base.caps.subgroup = vk->card.subgroup_max;
+		vk->base.caps.matrix_cores = vk->card.matrix;
 		vk->n_threads = params->n_threads;
 		vk->timeout_ns = params->timeout > 0 ? (uint64_t)(params->timeout * 1e9) : UINT64_MAX;
 		status = open_device(vk, params->cache_dir, err);
@@ -206,7 +214,7 @@ const struct bt_backend bt_backend_vulkan = {
 	.features = bt_vk_features,
 	.supports = bt_gpu_supports,
 	.run = bt_gpu_run,
-	.value = bt_gpu_exec_value,
+	.window = bt_gpu_window,
 	.release = bt_gpu_release,
 	.held = bt_gpu_held,
 	.weight_bytes = bt_gpu_weight_bytes,
