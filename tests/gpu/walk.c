@@ -496,6 +496,7 @@ static unsigned walk_all(const struct bt_gpu_driver *driver, uint32_t index, con
 	const uint32_t widths[] = {20, 32, 96, 128, 512, 576, 1024, 1030};
 	for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) walk_norm(&w, widths[i], 35);
 	walk_products(&w);
+	walk_norm_in(&w);
 	walk_attentions(&w);
 	walk_ops(&w);
 	walk_recurrent(&w);

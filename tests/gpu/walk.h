@@ -30,6 +30,7 @@ enum op {
 	OP_CONV,
 	OP_RECURRENCE,
 	OP_TILE,
+	OP_NORM_PRODUCT,
 	OP_MATRIX_TILE,
 	OP_MATRIX_ATTENTION,
 	OPS
@@ -50,6 +51,7 @@ static const double tolerance[OPS] = {
 	[OP_CONV] = 2e-6,          /* the target's own exp */
 	[OP_RECURRENCE] = 4e-6,    /* another order, over the rows of a sequence */
 	[OP_TILE] = 1e-6,          /* one sum in the order of blocks instead of eight */
+	[OP_NORM_PRODUCT] = 2e-3,  /* a value that lies between two others may be rounded to either */
 	[OP_MATRIX_TILE] = 1e-3,   /* both factors rounded to 11 bits */
 	[OP_MATRIX_ATTENTION] = 2e-3, /* queries and weights likewise */
 };
@@ -235,5 +237,6 @@ static inline void judge_blocks(struct walk *w, const uint32_t *got, const uint3
 void walk_ops(struct walk *w);
 void walk_recurrent(struct walk *w);
 void walk_tiles(struct walk *w);
+void walk_norm_in(struct walk *w);
 
 #endif

@@ -1,4 +1,5 @@
-/* walk_tiles.c: products of many tokens (kernels/tile.k), every format in every shape of tile, and the lists of the experts' tokens. */
+/* walk_tiles.c: products of many tokens (kernels/tile.k, tile_float.k, matrix_tile.k), every format in every shape of tile, and the
+ * lists of the experts' tokens. */
 #include "walk.h"
 
 static const struct {
@@ -20,16 +21,24 @@ static const uint16_t on_matrix_cores[BT_GPU_FORMATS][SHAPES + 2] = {
 	                     BT_GPU_K_matrix_##name##_128x128, BT_GPU_K_matrix_##name##_x32,  \
 	                     BT_GPU_K_matrix_##name##_x64},
 #include "backend/gpu/kernels/formats.inc"
+	FORMAT(f16) FORMAT(bf16)
 #undef FORMAT
 };
+/* Of floats, without and with experts: 64 x 64. */
+static const uint16_t tile_float[BT_GPU_FORMATS][2] = {
+	[BT_GPU_F_f32] = {BT_GPU_K_tile_f32, BT_GPU_K_tile_f32_x},
+	[BT_GPU_F_f16] = {BT_GPU_K_tile_f16, BT_GPU_K_tile_f16_x},
+	[BT_GPU_F_bf16] = {BT_GPU_K_tile_bf16, BT_GPU_K_tile_bf16_x},
+};
 
-/* The same product on matrix cores: what p says, with the activations halved first; x: rows of activations. */
-static void launch_matrix(struct walk *w, uint32_t kernel, const struct bt_gpu_tile *p, uint32_t x, uint32_t gx,
+/* The same product on matrix cores: what p says, with the activations, n_k floats where that is not 0, halved first; x: rows of
+ * activations. */
+static void launch_matrix(struct walk *w, uint32_t kernel, const struct bt_gpu_tile *p, uint32_t n_k, uint32_t x, uint32_t gx,
                           uint32_t rows)
 {
 	struct bt_dev_mem dh = put(w, NULL, (size_t)x * p->n_blocks * 64), ds = put(w, NULL, (size_t)x * 4);
-	struct bt_gpu_halve h = {.xq = p->xq, .xh = at(&dh), .scale = at(&ds), .n_blocks = p->n_blocks};
-	launch(w, BT_GPU_K_halve, &h, x, 1, 1);
+	struct bt_gpu_halve h = {.x = p->xq, .xh = at(&dh), .scale = at(&ds), .n_blocks = p->n_blocks, .n_k = n_k};
+	launch(w, n_k ? BT_GPU_K_halve_floats : BT_GPU_K_halve, &h, x, 1, 1);
 	struct bt_gpu_matrix_tile m = {p->w,    at(&dh),   at(&ds),     p->y,        p->bias,   p->list,
 	                               p->tiles, p->n_rows, p->n_blocks, p->n_tokens, p->n_used, p->flags};
 	launch(w, kernel, &m, gx, (p->n_rows + rows - 1) / rows, 1);
@@ -72,7 +81,7 @@ static void walk_tile(struct walk *w, const struct bt_type *type, uint32_t s, ui
 	if (w->gpu->caps.matrix_cores) {
 		dy = put(w, got, n * rows * 4);
 		p.y = at(&dy);
-		launch_matrix(w, on_matrix_cores[m->format][s], &p, n, (n + matrix_tokens[s] - 1) / matrix_tokens[s],
+		launch_matrix(w, on_matrix_cores[m->format][s], &p, 0, n, (n + matrix_tokens[s] - 1) / matrix_tokens[s],
 		              matrix_rows[s]);
 		take(w, first, &dy, n * rows * 4);
 		judge(w, OP_MATRIX_TILE, first, want, n * rows);
@@ -84,6 +93,57 @@ static void walk_tile(struct walk *w, const struct bt_type *type, uint32_t s, ui
 	free((void *)t.data);
 	free_acts(&a);
 	free(blocks), free(x), free(bias), free(want), free(got), free(first);
+}
+
+/* The same of floats, and their rows of any length. */
+static void walk_float_tile(struct walk *w, const struct bt_type *type, uint64_t k, uint64_t rows, uint32_t n)
+{
+	struct bt_tensor t = matrix_of(w, type, k, rows);
+	float *x = rows_of(w, n * k), *bias = rows_of(w, rows), *want = calloc(n * rows, 4), *got = rows_of(w, n * rows),
+	      *result = calloc(n * rows, 4);
+	struct bt_cpu_acts a = {.n_tokens = n, .k = k, .f32 = x, .f32_stride = k};
+	const struct bt_gpu_matrix *m = NULL;
+	snprintf(w->what, sizeof w->what, "tile of %s %llu x %llu, %u tokens", type->name, (unsigned long long)rows,
+	         (unsigned long long)k, n);
+	if (bt_gpu_weights_get((struct bt_gpu_device *)w->device, &t, false, &m, &w->err)) {
+		fail(w, w->err.text);
+		return;
+	}
+	cpu_product(w, &t, &a, true, want);
+	for (size_t i = 0; i < n * rows; i++) want[i] += bias[i % rows] + got[i];
+	struct bt_dev_mem dx = put(w, x, n * k * 4), db = put(w, bias, rows * 4), dy = put(w, got, n * rows * 4);
+	struct bt_gpu_tile_float p = {.w = m->plane[0],
+	                              .x = at(&dx),
+	                              .y = at(&dy),
+	                              .bias = at(&db),
+	                              .n_rows = (uint32_t)rows,
+	                              .n_k = (uint32_t)k,
+	                              .n_blocks = m->n_blocks,
+	                              .n_tokens = n,
+	                              .flags = BT_GPU_STORE_ADD};
+	launch(w, tile_float[m->format][0], &p, (n + 63) / 64, (uint32_t)(rows + 63) / 64, 1);
+	take(w, result, &dy, n * rows * 4);
+	judge(w, OP_FLOAT_PRODUCT, result, want, n * rows);
+	for (uint32_t s = 0; s < SHAPES && m->format != BT_GPU_F_f32 && w->gpu->caps.matrix_cores; s++) {
+		dy = put(w, got, n * rows * 4);
+		struct bt_gpu_tile same = {.w = {m->plane[0]},
+		                           .xq = p.x,
+		                           .y = at(&dy),
+		                           .bias = p.bias,
+		                           .n_rows = p.n_rows,
+		                           .n_blocks = p.n_blocks,
+		                           .n_tokens = n,
+		                           .flags = p.flags};
+		launch_matrix(w, on_matrix_cores[m->format][s], &same, p.n_k, n, (n + matrix_tokens[s] - 1) / matrix_tokens[s],
+		              matrix_rows[s]);
+		take(w, result, &dy, n * rows * 4);
+		judge(w, OP_MATRIX_TILE, result, want, n * rows);
+	}
+	bt_gpu_device_free(w->device, &dx);
+	bt_gpu_device_free(w->device, &db);
+	((struct bt_gpu_matrix *)m)->tensor = NULL;
+	free((void *)t.data);
+	free(x), free(bias), free(want), free(got), free(result);
 }
 
 /* Experts: E of them, of which each token uses two. Everyone chooses the last, nobody the first. */
@@ -127,14 +187,14 @@ static const uint16_t tile_experts[BT_GPU_FORMATS][2] = {
 
 /* What each expert makes of the rows that chose it: want [n][USED][rows]. */
 static void cpu_experts(struct walk *w, const struct bt_tensor *t, const float *x, uint32_t n, bool per_slot,
-                        const uint32_t *choice, float *want)
+                        const uint32_t *choice, bool floats, float *want)
 {
 	uint64_t k = t->dim[0], rows = t->dim[1];
 	for (uint32_t i = 0; i < n * USED; i++) {
 		struct bt_tensor one = *t;
 		one.data = (const char *)t->data + choice[i / USED * 2 * USED + i % USED] * rows * t->row_bytes;
 		struct bt_cpu_acts a = acts_of(w, x + (per_slot ? i : i / USED) * k, 1, k);
-		cpu_product(w, &one, &a, false, want + i * rows);
+		cpu_product(w, &one, &a, floats, want + i * rows);
 		free_acts(&a);
 	}
 }
@@ -156,8 +216,9 @@ static void walk_experts(struct walk *w, const struct bt_type *type, bool wide, 
 		fail(w, w->err.text);
 		return;
 	}
-	cpu_experts(w, &t, x, n, per_slot, choice, want);
-	struct bt_dev_mem dx = put(w, blocks, n_x * k / 32 * 48), dy = put(w, NULL, n * USED * rows * 4),
+	bool floats = bt_gpu_format_is_float(m->format);
+	cpu_experts(w, &t, x, n, per_slot, choice, floats, want);
+	struct bt_dev_mem dx = floats ? put(w, x, n_x * k * 4) : put(w, blocks, n_x * k / 32 * 48), dy = put(w, NULL, n * USED * rows * 4),
 			  dc = put(w, choice, n * 2 * USED * 4), dl = put(w, list, E * n * 4), dn = put(w, NULL, E * 4),
 			  dt = put(w, NULL, n_tiles * 12);
 	struct bt_gpu_expert_lists lists = {at(&dc), at(&dl), at(&dn), n, USED};
@@ -174,13 +235,25 @@ static void walk_experts(struct walk *w, const struct bt_type *type, bool wide, 
 	                        .n_tokens = n,
 	                        .n_used = USED,
 	                        .flags = per_slot ? BT_GPU_X_PER_SLOT : 0};
-	launch(w, tile_experts[m->format][wide], &p, n_tiles, (uint32_t)(rows + 127) / 128, 1);
+	struct bt_gpu_tile_float pf = {.w = m->plane[0],
+	                               .x = p.xq,
+	                               .y = p.y,
+	                               .list = p.list,
+	                               .tiles = p.tiles,
+	                               .n_rows = p.n_rows,
+	                               .n_k = (uint32_t)k,
+	                               .n_blocks = p.n_blocks,
+	                               .n_tokens = n,
+	                               .n_used = USED,
+	                               .flags = p.flags};
+	if (floats) launch(w, tile_float[m->format][1], &pf, n_tiles, (uint32_t)(rows + 63) / 64, 1);
+	else launch(w, tile_experts[m->format][wide], &p, n_tiles, (uint32_t)(rows + 127) / 128, 1);
 	take(w, got, &dy, n * USED * rows * 4);
-	judge(w, OP_TILE, got, want, n * USED * rows);
-	if (w->gpu->caps.matrix_cores) {
+	judge(w, floats ? OP_FLOAT_PRODUCT : OP_TILE, got, want, n * USED * rows);
+	if (w->gpu->caps.matrix_cores && m->format != BT_GPU_F_f32) {
 		dy = put(w, NULL, n * USED * rows * 4);
 		p.y = at(&dy);
-		launch_matrix(w, on_matrix_cores[m->format][SHAPES + wide], &p, n_x, n_tiles, 128);
+		launch_matrix(w, on_matrix_cores[m->format][SHAPES + wide], &p, floats ? pf.n_k : 0, n_x, n_tiles, 128);
 		take(w, got, &dy, n * USED * rows * 4);
 		judge(w, OP_MATRIX_TILE, got, want, n * USED * rows);
 	}
@@ -198,7 +271,15 @@ static void walk_experts(struct walk *w, const struct bt_type *type, bool wide, 
 
 void walk_tiles(struct walk *w)
 {
+	static const enum bt_type_id floats[] = {BT_TYPE_F32, BT_TYPE_F16, BT_TYPE_BF16};
 	bool walked[BT_GPU_FORMATS] = {false};
+	for (int i = 0; i < 3; i++) {
+		const struct bt_type *type = bt_type_get(floats[i]);
+		walk_float_tile(w, type, 100, 67, 9);
+		walk_float_tile(w, type, 128, 130, 66);
+		walk_float_tile(w, type, 37, 64, 64);
+		walk_experts(w, type, i % 2, 96, 70, 70, i % 2);
+	}
 	for (uint32_t id = 0; id < BT_TYPE_COUNT; id++) {
 		const struct bt_type *type = bt_type_get(id);
 		enum bt_gpu_format f = type ? bt_gpu_format_of(type, false) : BT_GPU_F_f32;

@@ -82,7 +82,7 @@ static void rounded_bytes(const struct bt_exec *e, size_t *rounded, size_t *halv
 		if (!bt_op_multiplies(op)) continue;
 		size_t rows = bt_plan_rows(e->c.plan, op->in[0], e->c.n_tokens, e->c.n_logits);
 		uint32_t width = e->c.plan->value[op->in[0]].width;
-		size_t n = rows * (width / 32) * 48, h = bt_gpu_halves_bytes((uint32_t)rows, width);
+		size_t n = rows * (width / 32) * 48, h = bt_gpu_halves_bytes((uint32_t)rows, (width + 31) / 32 * 32);
 		if (*rounded < n) *rounded = n;
 		if (*halves < h) *halves = h;
 	}

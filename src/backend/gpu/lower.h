@@ -21,7 +21,10 @@ struct bt_gpu_lowering {
 	uint32_t n_since, cap_since;
 	uint32_t rounded; /* the value whose rounded form stands in xq[turn], or BT_NO_VALUE */
 	uint32_t turn;
-	bool halved; /* what stands in xq[turn] also stands in e->halves, for matrix cores */
+	uint32_t halved; /* the value that stands in e->halves for matrix cores, or BT_NO_VALUE */
+	const struct bt_op *norm; /* one that was left to the products that read it (norm_in.k), or NULL */
+	uint64_t norm_w;          /* its weights */
+	uint32_t norm_last;       /* the last operation that reads it */
 	uint32_t grouped; /* the choice of experts whose lists stand in e->groups, or BT_NO_VALUE */
 	bool fresh;       /* the operation under way has written the rounded form of its own result */
 	struct baton_error *err;
@@ -54,6 +57,8 @@ uint32_t bt_gpu_results(struct bt_gpu_lowering *l, uint32_t v, bool can_round, u
 const char *bt_gpu_check_product(const struct bt_op *op);
 void bt_gpu_lower_matmul(struct bt_gpu_lowering *l);
 void bt_gpu_lower_experts(struct bt_gpu_lowering *l);
+/* The most values that products normalise themselves. */
+#define BT_GPU_NORM_MOST 8192u
 /* Where value v stands rounded to 8 bits, after rounding it if need be. */
 uint64_t bt_gpu_rounded(struct bt_gpu_lowering *l, uint32_t v);
 /* Take the next buffer for v's rounded form, which the caller writes itself. */
@@ -70,15 +75,27 @@ bool bt_gpu_lower_gated_norm(struct bt_gpu_lowering *l);
 void bt_gpu_lower_conv(struct bt_gpu_lowering *l);
 void bt_gpu_lower_recurrence(struct bt_gpu_lowering *l);
 const char *bt_gpu_check_recurrent(const struct bt_op *op);
-/* lower_tiles.c: a product of at least so many tokens, whose activations are n_x rows. touched: what it reads, and what it
- * writes. */
-#define BT_GPU_TILE_FROM 9u
-void bt_gpu_emit_tile(struct bt_gpu_lowering *l, enum bt_gpu_format format, const struct bt_gpu_tile *p,
-                      uint32_t n_x, const struct bt_gpu_range touched[2]);
-/* Are there tokens enough to gather those of each expert? The product of p, less its lists. */
-bool bt_gpu_is_grouped(const struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_used);
-void bt_gpu_emit_expert_tile(struct bt_gpu_lowering *l, const struct bt_gpu_matrix *m, uint32_t choice,
-                             struct bt_gpu_tile p, uint32_t n_x, const struct bt_gpu_range touched[2]);
+/* One product: matrix i of the operation into y. */
+struct bt_gpu_product {
+	uint32_t i, x; /* matrix, input value */
+	uint64_t y;
+	struct bt_gpu_range dst;
+	uint32_t n_tokens, n_used, flags;
+	uint32_t choice; /* of experts: a value, or BT_NO_VALUE */
+};
+static inline struct bt_gpu_mat bt_gpu_planes(const struct bt_gpu_matrix *m)
+{
+	return (struct bt_gpu_mat){m->plane[BT_GPU_PLANE_Q], m->plane[BT_GPU_PLANE_HIGH], m->plane[BT_GPU_PLANE_SCALE],
+	                           m->plane[BT_GPU_PLANE_SUPER]};
+}
+/* The bytes that a value takes rounded to 8 bits: 48 for every 32 (kernels/round.k). */
+static inline uint64_t bt_gpu_rounded_bytes(const struct bt_gpu_lowering *l, uint32_t v)
+{
+	return (uint64_t)bt_gpu_rows(l, v) * (bt_gpu_width(l, v) / 32) * 48;
+}
+/* lower_tiles.c: do tiles take a product: of so many tokens, or for the tokens of each expert? */
+bool bt_gpu_is_tiled(const struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_used, uint32_t choice);
+void bt_gpu_emit_tiles(struct bt_gpu_lowering *l, const struct bt_gpu_product *f);
 /* lower_attn.c */
 void bt_gpu_lower_rope(struct bt_gpu_lowering *l);
 void bt_gpu_lower_kv_store(struct bt_gpu_lowering *l);

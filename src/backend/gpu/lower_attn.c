@@ -201,7 +201,7 @@ void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
 	uint32_t tall = tile ? s->n_head_kv : s->n_head_kv * ((group + shared_heads[h] - 1) / shared_heads[h]);
 	const struct cache_kernels *kernels = kernels_of(&e->c);
 	uint16_t kernel = tile ? kernels->tile[w] : kernels->attention[w][h];
-	if (tile && e->dev->gpu->caps.matrix_cores && kernels->matrix[w]) kernel = kernels->matrix[w];
+	if (tile && e->dev->gpu->caps.matrix_cores && kernels->matrix[w] && !e->c.exact) kernel = kernels->matrix[w];
 	bt_gpu_emit(l, bt_gpu_cmd(kernel, &p, wide, tall, splits ? splits : 1), touched, splits ? 4 : 3 + n);
 	if (!splits) return;
 	struct bt_gpu_attention_merge m = {.part = p.part,

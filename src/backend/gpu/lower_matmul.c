@@ -28,6 +28,16 @@ static const uint16_t gate[BT_GPU_FORMATS][3] = {
 #include "backend/gpu/kernels/formats.inc"
 #undef FORMAT
 };
+static const uint16_t norm_matvec[BT_GPU_FORMATS] = {
+#define FORMAT(name, ...) [BT_GPU_F_##name] = BT_GPU_K_norm_matvec_##name,
+#include "backend/gpu/kernels/formats.inc"
+#undef FORMAT
+};
+static const uint16_t norm_gate[BT_GPU_FORMATS] = {
+#define FORMAT(name, ...) [BT_GPU_F_##name] = BT_GPU_K_norm_gate_##name,
+#include "backend/gpu/kernels/formats.inc"
+#undef FORMAT
+};
 #define GATE_ROWS    32u /* of a gate's two */
 #define MATVEC_TEAMS 16u /* teams of a workgroup of matvec.k */
 
@@ -62,19 +72,13 @@ bool bt_gpu_reads_rounded(const struct bt_gpu_node *node, const struct bt_op *op
 	return false;
 }
 
-/* Bytes of a value rounded to 8 bits: 48 for every 32 (kernels/round.k). */
-static uint64_t rounded_bytes(const struct bt_gpu_lowering *l, uint32_t v)
-{
-	return (uint64_t)bt_gpu_rows(l, v) * (bt_gpu_width(l, v) / 32) * 48;
-}
-
 struct bt_gpu_range bt_gpu_take_rounded(struct bt_gpu_lowering *l, uint32_t v)
 {
 	l->turn ^= 1;
 	l->rounded = v;
-	l->halved = false;
+	if (l->halved == v) l->halved = BT_NO_VALUE;
 	l->fresh = true;
-	return (struct bt_gpu_range){l->e->xq[l->turn].address, rounded_bytes(l, v), true};
+	return (struct bt_gpu_range){l->e->xq[l->turn].address, bt_gpu_rounded_bytes(l, v), true};
 }
 
 uint64_t bt_gpu_rounded(struct bt_gpu_lowering *l, uint32_t v)
@@ -89,22 +93,7 @@ uint64_t bt_gpu_rounded(struct bt_gpu_lowering *l, uint32_t v)
 	return p.xq;
 }
 
-static struct bt_gpu_mat planes(const struct bt_gpu_matrix *m)
-{
-	return (struct bt_gpu_mat){m->plane[BT_GPU_PLANE_Q], m->plane[BT_GPU_PLANE_HIGH], m->plane[BT_GPU_PLANE_SCALE],
-	                           m->plane[BT_GPU_PLANE_SUPER]};
-}
-
-/* One product: matrix i of the operation into dst. */
-struct product {
-	uint32_t i, x; /* matrix, input value */
-	uint64_t y;
-	struct bt_gpu_range dst;
-	uint32_t n_tokens, n_used, flags;
-	uint32_t choice; /* value, or BT_NO_VALUE */
-};
-
-static void emit_float(struct bt_gpu_lowering *l, const struct product *f)
+static void emit_float(struct bt_gpu_lowering *l, const struct bt_gpu_product *f)
 {
 	const struct bt_gpu_matrix *m = l->node->mat[f->i];
 	struct bt_gpu_matvec_float p = {.w = m->plane[BT_GPU_PLANE_Q],
@@ -130,32 +119,46 @@ static void emit_float(struct bt_gpu_lowering *l, const struct product *f)
 	}
 }
 
-static void emit_tile(struct bt_gpu_lowering *l, const struct product *f, const struct bt_gpu_matvec *p,
-                      const struct bt_gpu_range touched[2])
+/* Is v a norm that was left to its readers? */
+static bool is_left(const struct bt_gpu_lowering *l, uint32_t v)
 {
-	const struct bt_gpu_matrix *m = l->node->mat[f->i];
-	struct bt_gpu_tile tile = {.w = p->w,
-	                           .xq = p->xq,
-	                           .y = p->y,
-	                           .bias = p->bias,
-	                           .n_rows = p->n_rows,
-	                           .n_blocks = p->n_blocks,
-	                           .n_tokens = p->n_tokens,
-	                           .n_used = p->n_used,
-	                           .flags = p->flags};
-	uint32_t n_x = bt_gpu_rows(l, f->x);
-	if (f->choice != BT_NO_VALUE) bt_gpu_emit_expert_tile(l, m, f->choice, tile, n_x, touched);
-	else bt_gpu_emit_tile(l, m->format, &tile, n_x, touched);
+	return l->norm && l->norm->out[0] == v;
 }
 
-static void emit_product(struct bt_gpu_lowering *l, const struct product *f)
+static void emit_norm_product(struct bt_gpu_lowering *l, const struct bt_gpu_product *f)
 {
 	const struct bt_gpu_matrix *m = l->node->mat[f->i];
+	struct bt_gpu_norm_matvec p = {.w = bt_gpu_planes(m),
+	                               .x = bt_gpu_value(l, l->norm->in[0]),
+	                               .norm = l->norm_w,
+	                               .y = f->y,
+	                               .bias = l->node->small[f->i],
+	                               .n_rows = m->n_rows,
+	                               .n_blocks = m->n_blocks,
+	                               .flags = f->flags,
+	                               .split = split_of(m->n_rows, m->n_blocks, MATVEC_TEAMS),
+	                               .eps = l->norm->norm.eps};
+	struct bt_gpu_range touched[] = {bt_gpu_reads(l, l->norm->in[0]), f->dst};
+	uint32_t rows = MATVEC_TEAMS / p.split * by_columns[0].rows;
+	bt_gpu_emit(l, bt_gpu_cmd(norm_matvec[m->format], &p, (m->n_rows + rows - 1) / rows, 1, 1), touched, 2);
+}
+
+static void emit_product(struct bt_gpu_lowering *l, const struct bt_gpu_product *f)
+{
+	const struct bt_gpu_matrix *m = l->node->mat[f->i];
+	if (bt_gpu_is_tiled(l, f->n_tokens, f->n_used, f->choice)) {
+		bt_gpu_emit_tiles(l, f);
+		return;
+	}
 	if (bt_gpu_format_is_float(m->format)) {
 		emit_float(l, f);
 		return;
 	}
-	struct bt_gpu_matvec p = {.w = planes(m),
+	if (is_left(l, f->x)) {
+		emit_norm_product(l, f);
+		return;
+	}
+	struct bt_gpu_matvec p = {.w = bt_gpu_planes(m),
 	                          .xq = bt_gpu_rounded(l, f->x),
 	                          .y = f->y,
 	                          .bias = l->node->small[f->i],
@@ -165,12 +168,8 @@ static void emit_product(struct bt_gpu_lowering *l, const struct product *f)
 	                          .n_used = f->n_used,
 	                          .flags = f->flags,
 	                          .split = split_of(m->n_rows, m->n_blocks, MATVEC_TEAMS)};
-	struct bt_gpu_range touched[] = {{p.xq, rounded_bytes(l, f->x), false}, f->dst, {0}};
+	struct bt_gpu_range touched[] = {{p.xq, bt_gpu_rounded_bytes(l, f->x), false}, f->dst, {0}};
 	uint32_t n = 2;
-	if (f->choice != BT_NO_VALUE ? bt_gpu_is_grouped(l, f->n_tokens, f->n_used) : f->n_tokens >= BT_GPU_TILE_FROM) {
-		emit_tile(l, f, &p, touched);
-		return;
-	}
 	if (f->choice != BT_NO_VALUE) {
 		p.choice = bt_gpu_value(l, f->choice);
 		touched[n++] = bt_gpu_reads(l, f->choice);
@@ -184,17 +183,39 @@ static void emit_product(struct bt_gpu_lowering *l, const struct product *f)
 	bt_gpu_emit(l, bt_gpu_cmd(matvec[m->format][c], &p, tall, wide, 1), touched, n);
 }
 
+/* Both matrices of a gate, and the norm before them. */
+static void emit_norm_gate(struct bt_gpu_lowering *l)
+{
+	const struct bt_gpu_matrix *a = l->node->mat[0];
+	struct bt_gpu_norm_gate p = {.gate = bt_gpu_planes(a),
+	                             .up = bt_gpu_planes(l->node->mat[1]),
+	                             .x = bt_gpu_value(l, l->norm->in[0]),
+	                             .norm = l->norm_w,
+	                             .gate_bias = l->node->small[0],
+	                             .up_bias = l->node->small[1],
+	                             .n_rows = a->n_rows,
+	                             .n_blocks = a->n_blocks,
+	                             .split = split_of(a->n_rows, a->n_blocks, 4),
+	                             .eps = l->norm->norm.eps};
+	struct bt_gpu_range touched[3] = {bt_gpu_reads(l, l->norm->in[0])};
+	uint32_t n = 1 + bt_gpu_results(l, l->op->out[0], a->n_rows % 32 == 0, &p.y, &p.yq, touched + 1);
+	bt_gpu_emit(l, bt_gpu_cmd(norm_gate[a->format], &p, (a->n_rows + GATE_ROWS - 1) / GATE_ROWS, 1, 1), touched, n);
+}
+
 /* Both matrices of a gate in one kernel; false: they are not of one kind, or tiles take them. */
 static bool emit_gate(struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_used, uint32_t choice)
 {
 	const struct bt_gpu_matrix *a = l->node->mat[0], *b = l->node->mat[1];
 	bool experts = choice != BT_NO_VALUE;
 	if (a->format != b->format || bt_gpu_format_is_float(a->format)) return false;
-	if (experts ? bt_gpu_rows(l, l->op->in[0]) != n_tokens || bt_gpu_is_grouped(l, n_tokens, n_used)
-	            : n_tokens >= BT_GPU_TILE_FROM)
-		return false;
-	struct bt_gpu_gate p = {.gate = planes(a),
-	                        .up = planes(b),
+	if (experts && bt_gpu_rows(l, l->op->in[0]) != n_tokens) return false;
+	if (bt_gpu_is_tiled(l, n_tokens, n_used, choice)) return false;
+	if (is_left(l, l->op->in[0])) {
+		emit_norm_gate(l);
+		return true;
+	}
+	struct bt_gpu_gate p = {.gate = bt_gpu_planes(a),
+	                        .up = bt_gpu_planes(b),
 	                        .xq = bt_gpu_rounded(l, l->op->in[0]),
 	                        .gate_bias = experts ? bt_gpu_value(l, choice) : l->node->small[0],
 	                        .up_bias = experts ? 0 : l->node->small[1],
@@ -203,7 +224,7 @@ static bool emit_gate(struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_u
 	                        .n_tokens = n_tokens,
 	                        .n_used = n_used,
 	                        .split = split_of(a->n_rows, a->n_blocks, 4)};
-	struct bt_gpu_range touched[4] = {{p.xq, rounded_bytes(l, l->op->in[0]), false}};
+	struct bt_gpu_range touched[4] = {{p.xq, bt_gpu_rounded_bytes(l, l->op->in[0]), false}};
 	uint32_t n = 1;
 	if (experts) touched[n++] = bt_gpu_reads(l, choice);
 	n += bt_gpu_results(l, l->op->out[0], a->n_rows % 32 == 0, &p.y, &p.yq, touched + n);
@@ -214,7 +235,7 @@ static bool emit_gate(struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_u
 }
 
 /* All matrices of the operation, then what joins them. */
-static void emit_all(struct bt_gpu_lowering *l, struct product f)
+static void emit_all(struct bt_gpu_lowering *l, struct bt_gpu_product f)
 {
 	const struct bt_op *op = l->op;
 	if (!f.n_tokens) return;
@@ -243,14 +264,14 @@ static void emit_all(struct bt_gpu_lowering *l, struct product f)
 
 void bt_gpu_lower_matmul(struct bt_gpu_lowering *l)
 {
-	emit_all(l, (struct product){.n_tokens = bt_gpu_rows(l, l->op->in[0]), .n_used = 1, .choice = BT_NO_VALUE});
+	emit_all(l, (struct bt_gpu_product){.n_tokens = bt_gpu_rows(l, l->op->in[0]), .n_used = 1, .choice = BT_NO_VALUE});
 }
 
 void bt_gpu_lower_experts(struct bt_gpu_lowering *l)
 {
 	uint32_t choice = l->op->in[1], n_tokens = bt_gpu_rows(l, choice);
 	bool per_slot = bt_gpu_rows(l, l->op->in[0]) != n_tokens;
-	emit_all(l, (struct product){.n_tokens = n_tokens,
+	emit_all(l, (struct bt_gpu_product){.n_tokens = n_tokens,
 	                             .n_used = l->e->c.plan->n_expert_used,
 	                             .flags = per_slot ? BT_GPU_X_PER_SLOT : 0,
 	                             .choice = choice});

@@ -6,7 +6,9 @@
  */
 #include "backend/gpu/lower.h"
 
-#define BUSY 128u /* workgroups that keep a large card busy */
+#define TILE_FROM   9u   /* tokens */
+#define BUSY        128u /* workgroups that keep a large card busy */
+#define MATRIX_BUSY 96u  /* where a tile is done so fast that a second round of smaller ones costs more */
 
 struct shape {
 	uint16_t rows, tokens;
@@ -20,11 +22,19 @@ static const uint16_t tile[BT_GPU_FORMATS][SHAPES] = {
 #include "backend/gpu/kernels/formats.inc"
 #undef FORMAT
 };
+/* Of floats there is one shape, 64 x 64: by format, then without and with experts. */
+static const struct shape float_shape = {64, 64};
+static const uint16_t tile_float[BT_GPU_FORMATS][2] = {
+	[BT_GPU_F_f32] = {BT_GPU_K_tile_f32, BT_GPU_K_tile_f32_x},
+	[BT_GPU_F_f16] = {BT_GPU_K_tile_f16, BT_GPU_K_tile_f16_x},
+	[BT_GPU_F_bf16] = {BT_GPU_K_tile_bf16, BT_GPU_K_tile_bf16_x},
+};
 static const uint16_t matrix[BT_GPU_FORMATS][SHAPES] = {
 #define FORMAT(name, ...)                                                               \
 	[BT_GPU_F_##name] = {BT_GPU_K_matrix_##name##_128x128, BT_GPU_K_matrix_##name##_128x64, \
 	                     BT_GPU_K_matrix_##name##_64x64},
 #include "backend/gpu/kernels/formats.inc"
+	FORMAT(f16) FORMAT(bf16)
 #undef FORMAT
 };
 
@@ -41,61 +51,13 @@ static bool small_tiles(const struct bt_gpu_lowering *l)
 }
 
 /* A tile that is half empty or worse is not taken, however many there are. */
-static uint32_t pick(const struct shape *s, uint32_t first, uint32_t n_rows, uint32_t n_tokens)
+static uint32_t pick(const struct shape *s, uint32_t first, uint32_t busy, uint32_t n_rows, uint32_t n_tokens)
 {
 	uint32_t i = first;
 	while (i + 1 < SHAPES &&
-	       (parts(n_rows, s[i].rows) * parts(n_tokens, s[i].tokens) < BUSY || 2 * n_tokens <= s[i].tokens))
+	       (parts(n_rows, s[i].rows) * parts(n_tokens, s[i].tokens) < busy || 2 * n_tokens <= s[i].tokens))
 		i++;
 	return i;
-}
-
-/* The product of p on matrix cores, by that kernel: its activations become halves, unless they are already. */
-static void emit_matrix(struct bt_gpu_lowering *l, uint16_t kernel, const struct bt_gpu_tile *p, uint32_t n_x, uint32_t x,
-                        uint32_t y, const struct bt_gpu_range *touched, uint32_t n)
-{
-	struct bt_gpu_range halves = {l->e->halves.address, bt_gpu_halves_bytes(n_x, p->n_blocks * 32), false}, all[4];
-	struct bt_gpu_halve halve = {.xq = p->xq,
-	                             .xh = halves.address + bt_gpu_halves_at(n_x),
-	                             .scale = halves.address,
-	                             .n_blocks = p->n_blocks};
-	if (!l->halved) {
-		struct bt_gpu_range made[] = {touched[0], halves};
-		made[1].write = true;
-		bt_gpu_emit(l, bt_gpu_cmd(BT_GPU_K_halve, &halve, n_x, 1, 1), made, 2);
-		l->halved = true;
-	}
-	all[0] = halves;
-	for (uint32_t i = 1; i < n; i++) all[i] = touched[i];
-	struct bt_gpu_matrix_tile m = {.w = p->w,
-	                               .xh = halve.xh,
-	                               .scale = halve.scale,
-	                               .y = p->y,
-	                               .bias = p->bias,
-	                               .list = p->list,
-	                               .tiles = p->tiles,
-	                               .n_rows = p->n_rows,
-	                               .n_blocks = p->n_blocks,
-	                               .n_tokens = p->n_tokens,
-	                               .n_used = p->n_used,
-	                               .flags = p->flags};
-	bt_gpu_emit(l, bt_gpu_cmd(kernel, &m, x, y, 1), all, n);
-}
-
-void bt_gpu_emit_tile(struct bt_gpu_lowering *l, enum bt_gpu_format format, const struct bt_gpu_tile *p,
-                      uint32_t n_x, const struct bt_gpu_range touched[2])
-{
-	if (l->e->halves.size && p->n_tokens >= BT_GPU_MATRIX_FROM) {
-		uint32_t s = pick(matrix_shape, 0, p->n_rows, p->n_tokens);
-		emit_matrix(l, matrix[format][s], p, n_x, parts(p->n_tokens, matrix_shape[s].tokens),
-		            parts(p->n_rows, matrix_shape[s].rows), touched, 2);
-	} else {
-		uint32_t s = pick(shape, small_tiles(l), p->n_rows, p->n_tokens);
-		bt_gpu_emit(l,
-		            bt_gpu_cmd(tile[format][s], p, parts(p->n_tokens, shape[s].tokens),
-		                       parts(p->n_rows, shape[s].rows), 1),
-		            touched, 2);
-	}
 }
 
 /* Experts: a narrow tile where an expert has few tokens. */
@@ -109,6 +71,7 @@ static const uint16_t tile_experts[BT_GPU_FORMATS][2] = {
 static const uint16_t matrix_experts[BT_GPU_FORMATS][2] = {
 #define FORMAT(name, ...) [BT_GPU_F_##name] = {BT_GPU_K_matrix_##name##_x32, BT_GPU_K_matrix_##name##_x64},
 #include "backend/gpu/kernels/formats.inc"
+	FORMAT(f16) FORMAT(bf16)
 #undef FORMAT
 };
 #define EXPERT_ROWS 128u
@@ -146,9 +109,9 @@ size_t bt_gpu_groups_bytes(const struct bt_plan *plan, uint32_t n_tokens)
 	return most;
 }
 
-bool bt_gpu_is_grouped(const struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_used)
+bool bt_gpu_is_tiled(const struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_used, uint32_t choice)
 {
-	return n_tokens >= BT_GPU_TILE_FROM && n_tokens * n_used >= l->op->matmul.mat[0].w->dim[2];
+	return n_tokens >= TILE_FROM && (choice == BT_NO_VALUE || n_tokens * n_used >= l->op->matmul.mat[0].w->dim[2]);
 }
 
 /* Lists and tiles of a choice, unless they are there already. */
@@ -173,16 +136,132 @@ static void group(struct bt_gpu_lowering *l, const struct groups *g, uint32_t ch
 	bt_gpu_emit(l, bt_gpu_cmd(BT_GPU_K_expert_tiles, &cut, 1, 1, 1), touched, 2);
 }
 
-void bt_gpu_emit_expert_tile(struct bt_gpu_lowering *l, const struct bt_gpu_matrix *m, uint32_t choice,
-                             struct bt_gpu_tile p, uint32_t n_x, const struct bt_gpu_range touched[2])
+/* A product in tiles: what its kernels share, whatever the matrix is made of. */
+struct tiles {
+	const struct bt_gpu_product *f;
+	const struct bt_gpu_matrix *m;
+	struct groups g; /* of experts; else zeros */
+	bool experts;
+	uint64_t list, cut;
+	uint32_t n_x; /* rows of activations */
+	struct bt_gpu_range touched[4];
+	uint32_t n_touched; /* [0] is for the activations */
+};
+
+/* Start a kernel whose workgroup takes that part of the product. */
+static void emit(struct bt_gpu_lowering *l, const struct tiles *t, uint16_t kernel, const void *params, struct shape s)
 {
-	bool matrix_cores = l->e->halves.size && n_x >= BT_GPU_MATRIX_FROM;
-	struct groups g = groups_of(l->op->matmul.mat[0].w, p.n_tokens, p.n_used, small_tiles(l));
-	uint32_t wide = g.tokens == WIDE, rows = parts(p.n_rows, EXPERT_ROWS);
-	group(l, &g, choice, p.n_used);
-	p.list = l->e->groups.address + g.list;
-	p.tiles = l->e->groups.address + g.tiles;
-	struct bt_gpu_range all[] = {touched[0], touched[1], {l->e->groups.address, g.size, false}};
-	if (matrix_cores) emit_matrix(l, matrix_experts[m->format][wide], &p, n_x, g.n_tiles, rows, all, 3);
-	else bt_gpu_emit(l, bt_gpu_cmd(tile_experts[m->format][wide], &p, g.n_tiles, rows, 1), all, 3);
+	uint32_t wide = t->experts ? t->g.n_tiles : parts(t->f->n_tokens, s.tokens);
+	bt_gpu_emit(l, bt_gpu_cmd(kernel, params, wide, parts(t->m->n_rows, s.rows), 1), t->touched, t->n_touched);
+}
+
+/* The activations as halves, unless they are there already. */
+static struct bt_gpu_range halve(struct bt_gpu_lowering *l, const struct tiles *t)
+{
+	uint32_t v = t->f->x;
+	bool floats = bt_gpu_format_is_float(t->m->format);
+	struct bt_gpu_range halves = {l->e->halves.address, bt_gpu_halves_bytes(t->n_x, t->m->n_blocks * 32), true};
+	if (l->halved != v) {
+		uint64_t rounded = floats ? 0 : bt_gpu_rounded(l, v);
+		struct bt_gpu_range touched[] = {{rounded, bt_gpu_rounded_bytes(l, v), false}, halves};
+		if (floats) touched[0] = bt_gpu_reads(l, v);
+		struct bt_gpu_halve p = {.x = touched[0].address,
+		                         .xh = halves.address + bt_gpu_halves_at(t->n_x),
+		                         .scale = halves.address,
+		                         .n_blocks = t->m->n_blocks,
+		                         .n_k = bt_gpu_width(l, v)};
+		bt_gpu_emit(l, bt_gpu_cmd(floats ? BT_GPU_K_halve_floats : BT_GPU_K_halve, &p, t->n_x, 1, 1), touched, 2);
+		l->halved = v;
+	}
+	halves.write = false;
+	return halves;
+}
+
+static void emit_matrix(struct bt_gpu_lowering *l, struct tiles *t)
+{
+	const struct bt_gpu_product *f = t->f;
+	uint32_t s = pick(matrix_shape, 0, MATRIX_BUSY, t->m->n_rows, f->n_tokens);
+	t->touched[0] = halve(l, t);
+	struct bt_gpu_matrix_tile p = {.w = bt_gpu_planes(t->m),
+	                               .xh = t->touched[0].address + bt_gpu_halves_at(t->n_x),
+	                               .scale = t->touched[0].address,
+	                               .y = f->y,
+	                               .bias = l->node->small[f->i],
+	                               .list = t->list,
+	                               .tiles = t->cut,
+	                               .n_rows = t->m->n_rows,
+	                               .n_blocks = t->m->n_blocks,
+	                               .n_tokens = f->n_tokens,
+	                               .n_used = f->n_used,
+	                               .flags = f->flags};
+	if (t->experts)
+		emit(l, t, matrix_experts[t->m->format][t->g.tokens == WIDE], &p, (struct shape){EXPERT_ROWS, 0});
+	else emit(l, t, matrix[t->m->format][s], &p, matrix_shape[s]);
+}
+
+static void emit_float(struct bt_gpu_lowering *l, struct tiles *t)
+{
+	const struct bt_gpu_product *f = t->f;
+	t->touched[0] = bt_gpu_reads(l, f->x);
+	struct bt_gpu_tile_float p = {.w = t->m->plane[BT_GPU_PLANE_Q],
+	                              .x = t->touched[0].address,
+	                              .y = f->y,
+	                              .bias = l->node->small[f->i],
+	                              .list = t->list,
+	                              .tiles = t->cut,
+	                              .n_rows = t->m->n_rows,
+	                              .n_k = t->m->n_k,
+	                              .n_blocks = t->m->n_blocks,
+	                              .n_tokens = f->n_tokens,
+	                              .n_used = f->n_used,
+	                              .flags = f->flags};
+	emit(l, t, tile_float[t->m->format][t->experts], &p, float_shape);
+}
+
+static void emit_integer(struct bt_gpu_lowering *l, struct tiles *t)
+{
+	const struct bt_gpu_product *f = t->f;
+	uint32_t s = pick(shape, small_tiles(l), BUSY, t->m->n_rows, f->n_tokens);
+	struct bt_gpu_tile p = {.w = bt_gpu_planes(t->m),
+	                        .xq = bt_gpu_rounded(l, f->x),
+	                        .y = f->y,
+	                        .bias = l->node->small[f->i],
+	                        .list = t->list,
+	                        .tiles = t->cut,
+	                        .n_rows = t->m->n_rows,
+	                        .n_blocks = t->m->n_blocks,
+	                        .n_tokens = f->n_tokens,
+	                        .n_used = f->n_used,
+	                        .flags = f->flags};
+	t->touched[0] = (struct bt_gpu_range){p.xq, bt_gpu_rounded_bytes(l, f->x), false};
+	if (t->experts)
+		emit(l, t, tile_experts[t->m->format][t->g.tokens == WIDE], &p, (struct shape){EXPERT_ROWS, 0});
+	else emit(l, t, tile[t->m->format][s], &p, shape[s]);
+}
+
+/* Matrix cores multiply halves: of F32 too much would be lost. */
+static bool on_matrix_cores(const struct bt_gpu_lowering *l, const struct tiles *t)
+{
+	return l->e->halves.size && t->n_x >= BT_GPU_MATRIX_FROM && t->m->format != BT_GPU_F_f32;
+}
+
+void bt_gpu_emit_tiles(struct bt_gpu_lowering *l, const struct bt_gpu_product *f)
+{
+	struct tiles t = {.f = f,
+	                  .m = l->node->mat[f->i],
+	                  .experts = f->choice != BT_NO_VALUE,
+	                  .n_x = bt_gpu_rows(l, f->x),
+	                  .touched[1] = f->dst,
+	                  .n_touched = 2};
+	if (t.experts) {
+		uint64_t base = l->e->groups.address;
+		t.g = groups_of(l->op->matmul.mat[0].w, f->n_tokens, f->n_used, small_tiles(l));
+		group(l, &t.g, f->choice, f->n_used);
+		t.list = base + t.g.list;
+		t.cut = base + t.g.tiles;
+		t.touched[t.n_touched++] = (struct bt_gpu_range){base, t.g.size, false};
+	}
+	if (on_matrix_cores(l, &t)) emit_matrix(l, &t);
+	else if (bt_gpu_format_is_float(t.m->format)) emit_float(l, &t);
+	else emit_integer(l, &t);
 }

@@ -1,15 +1,17 @@
 """SPIR-V of SPV_NV_cooperative_matrix, which glslang 11 (Debian 12) writes, as SPV_KHR_cooperative_matrix.
 
 The two differ in numbers, in the order of some operands, and in the use that the later one gives every type: left, right or
-sum. lang_spirv.k says it by the number of columns, 16, 17 or 18, all of which mean 16. Numbers and operands are those of the
+sum. lang_spirv.k says it by the number of columns, 16, 17 or 18, all of which mean 16. The later one multiplies matrices element by
+element, the older one only divides them: a division means a product. Numbers and operands are those of the
 two extensions' specifications in the SPIR-V registry.
 """
 import struct
 
-CAPABILITY, EXTENSION, TYPE_INT, CONSTANT_TRUE, CONSTANT_FALSE, CONSTANT, CONSTANT_OF = 17, 10, 21, 41, 42, 43, 52
+CAPABILITY, EXTENSION, TYPE_INT, CONSTANT_TRUE, CONSTANT_FALSE, CONSTANT = 17, 10, 21, 41, 42, 43
+MULTIPLY, DIVIDE = 133, 136
 NV_CAPABILITY, KHR_CAPABILITY = 5357, 6022
-NV_TYPE, NV_LOAD, NV_STORE, NV_MULTIPLY, NV_LENGTH = range(5358, 5363)
-KHR_TYPE, KHR_LOAD, KHR_STORE, KHR_MULTIPLY, KHR_LENGTH = range(4456, 4461)
+NV_TYPE, NV_LOAD, NV_STORE, NV_MULTIPLY = range(5358, 5362)
+KHR_TYPE, KHR_LOAD, KHR_STORE, KHR_MULTIPLY = range(4456, 4460)
 NV_NAME, KHR_NAME = b'SPV_NV_cooperative_matrix', b'SPV_KHR_cooperative_matrix'
 
 
@@ -25,7 +27,7 @@ def instructions(words):
 def to_khr(data):
     words = list(struct.unpack(f'<{len(data) // 4}I', data))
     bound, out = words[3], words[:5]
-    value, layout, small, uint, seen = {}, {}, {}, None, set()
+    value, layout, small, uint, matrices, seen = {}, {}, {}, None, set(), set()
 
     def put(number, operands):
         out.append((len(operands) + 1) << 16 | number)
@@ -44,6 +46,7 @@ def to_khr(data):
         elif number == CONSTANT and ops[0] == uint:
             value[ops[1]] = ops[2]
         elif number == NV_TYPE:
+            matrices.add(ops[0])
             number, ops = KHR_TYPE, [*ops[:4], ops[3], small[value[ops[4]] - value[ops[3]]]]
         elif number == NV_LOAD:
             number, ops = KHR_LOAD, [*ops[:3], small[layout[ops[4]]], ops[3], *ops[5:]]
@@ -51,8 +54,8 @@ def to_khr(data):
             number, ops = KHR_STORE, [*ops[:2], small[layout[ops[3]]], ops[2], *ops[4:]]
         elif number == NV_MULTIPLY:
             number = KHR_MULTIPLY
-        elif number == CONSTANT_OF and ops[2] == NV_LENGTH:
-            ops[2] = KHR_LENGTH
+        elif number == DIVIDE and ops[0] in matrices:
+            number = MULTIPLY
         put(number, ops)
         if number == TYPE_INT and ops[1:] == [32, 0]:
             uint = ops[0]

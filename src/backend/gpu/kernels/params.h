@@ -56,6 +56,17 @@ struct bt_gpu_matvec {
 	uint split; /* teams that share a row: 1, 2, 4, 8 or 16 */
 };
 
+/* The same for one token and x that is still to be normalised: y = mat * rms_norm(x). */
+struct bt_gpu_norm_matvec {
+	STRUCT(bt_gpu_mat) w;
+	PTR(in_f32) x;    /* [n_blocks * 32] */
+	PTR(in_f32) norm; /* its weights, or null */
+	PTR(io_f32) y;
+	PTR(in_f32) bias;
+	uint n_rows, n_blocks, flags, split;
+	float eps;
+};
+
 /* The same for many tokens. */
 struct bt_gpu_tile {
 	STRUCT(bt_gpu_mat) w;
@@ -67,17 +78,28 @@ struct bt_gpu_tile {
 	uint n_rows, n_blocks, n_tokens, n_used, flags;
 };
 
-/* Rounded activations as halves, for matrix cores: x = half * scale of its token. */
+/* The same for matrices of floats, whose rows are padded with zeros to whole blocks of 32. */
+struct bt_gpu_tile_float {
+	PTR(in_uvec4) w; /* [n_rows][n_blocks][32] of F32, F16 or BF16 */
+	PTR(in_f32) x;   /* [n_tokens][n_k] */
+	PTR(io_f32) y;
+	PTR(in_f32) bias;
+	PTR(in_u32) list;
+	PTR(in_u32) tiles;
+	uint n_rows, n_k, n_blocks, n_tokens, n_used, flags;
+};
+
+/* Activations as halves, for matrix cores: x = half * scale of its token. */
 struct bt_gpu_halve {
-	PTR(in_u32) xq;    /* [n_tokens][n_blocks] */
+	PTR(in_u32) x;     /* rounded: [n_tokens][n_blocks] of 12 words; or bits of floats: [n_tokens][n_k] */
 	PTR(io_u32) xh;    /* [n_tokens][n_blocks][32] halves */
 	PTR(io_f32) scale; /* [n_tokens] a power of two */
-	uint n_blocks;
+	uint n_blocks, n_k;
 };
 
 /* The product of bt_gpu_tile on matrix cores. */
 struct bt_gpu_matrix_tile {
-	STRUCT(bt_gpu_mat) w;
+	STRUCT(bt_gpu_mat) w; /* of floats: all in q */
 	PTR(in_uvec4) xh;
 	PTR(in_f32) scale;
 	PTR(io_f32) y;
@@ -112,6 +134,19 @@ struct bt_gpu_gate {
 	PTR(in_f32) gate_bias, up_bias; /* or null; experts: gate_bias is the router's choice, see bt_gpu_matvec */
 	uint n_rows, n_blocks, n_tokens, n_used;
 	uint split; /* teams that share a row: 1, 2 or 4 */
+};
+
+/* The same for one token and x that is still to be normalised. */
+struct bt_gpu_norm_gate {
+	STRUCT(bt_gpu_mat) gate;
+	STRUCT(bt_gpu_mat) up;
+	PTR(in_f32) x;
+	PTR(in_f32) norm;
+	PTR(io_f32) y;
+	PTR(io_u32) yq;
+	PTR(in_f32) gate_bias, up_bias;
+	uint n_rows, n_blocks, split;
+	float eps;
 };
 
 /* The same for matrices of floats; rows are padded with zeros to whole blocks of 32. */
