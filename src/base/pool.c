@@ -44,7 +44,7 @@ struct bt_pool {
 	struct worker *workers; /* [n_threads - 1] */
 	unsigned n_started;
 	_Atomic uint64_t patience; /* nanoseconds that an idle worker looks for work before it sleeps */
-	uint32_t loop; /* number of the last loop; the caller's own */
+	uint32_t loop;             /* number of the last loop; the caller's own */
 
 	/* each on a cache line of its own */
 	_Alignas(BT_MEM_ALIGN) _Atomic uint64_t work;

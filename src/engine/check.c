@@ -155,7 +155,8 @@ static void put_value(struct check *c, uint32_t v, bool choice, const struct bt_
 			memcpy(&c->input[r * width + j], &id, sizeof id);
 		}
 	for (int s = 0; s < 2; s++)
-		memcpy(c->side[s].backend->window(c->side[s].exec, v, 0, false), c->input, rows * width * sizeof(float));
+		memcpy(c->side[s].backend->window(c->side[s].exec, v, 0, false), c->input,
+		       rows * width * sizeof(float));
 }
 
 static void put_inputs(struct check *c, const struct bt_step *step)

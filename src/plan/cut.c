@@ -200,7 +200,8 @@ static void note_keeps(const struct bt_placement *p, uint32_t device, struct bt_
 		for (uint32_t i = 0; i < seg->n_crossings; i++) {
 			const struct bt_crossing *c = &p->crossing[seg->crossing + i];
 			if (c->to == device) share->keep[share->n_keeps++] = (struct bt_keep){c->value, done, false};
-			if (c->from == device) share->keep[share->n_keeps++] = (struct bt_keep){c->value, done - 1, true};
+			if (c->from == device)
+				share->keep[share->n_keeps++] = (struct bt_keep){c->value, done - 1, true};
 		}
 		if (seg->device == device) done += seg->n;
 	}

@@ -36,7 +36,8 @@ static void test_no_number_is_never_hidden(void **state)
 			got[i] = bad[b];
 			assert_true(isinf(bt_check_values(want, got, N)));
 			assert_true(isinf(bt_check_values(got, want, N)));
-			assert_true(isinf(bt_check_values(got, got, N))); /* nor is it right because the host has it too */
+			assert_true(
+				isinf(bt_check_values(got, got, N))); /* nor is it right because the host has it too */
 		}
 }
 
@@ -52,9 +53,9 @@ static void test_nothing_where_something_was_due(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(test_largest_difference),
-	        cmocka_unit_test(test_no_number_is_never_hidden),
-	        cmocka_unit_test(test_nothing_where_something_was_due),
+		cmocka_unit_test(test_largest_difference),
+		cmocka_unit_test(test_no_number_is_never_hidden),
+		cmocka_unit_test(test_nothing_where_something_was_due),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

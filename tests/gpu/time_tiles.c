@@ -105,9 +105,15 @@ static enum baton_status time_size(struct bt_gpu_device *dev, struct size z, enu
 		base = ((struct bt_gpu_mem *)w.handle)->address;
 		uint64_t in = ((struct bt_gpu_mem *)x.handle)->address, out = ((struct bt_gpu_mem *)y.handle)->address;
 		struct bt_gpu_mat mat = {base + offset[0], base + offset[1], base + offset[2], base + offset[3]};
-		struct bt_gpu_tile p = {.w = mat, .xq = in, .y = out, .n_rows = z.rows, .n_blocks = z.k / 32, .n_tokens = z.tokens};
-		struct bt_gpu_matrix_tile m = {
-			.w = mat, .xh = in, .scale = out, .y = out, .n_rows = z.rows, .n_blocks = z.k / 32, .n_tokens = z.tokens};
+		struct bt_gpu_tile p = {
+			.w = mat, .xq = in, .y = out, .n_rows = z.rows, .n_blocks = z.k / 32, .n_tokens = z.tokens};
+		struct bt_gpu_matrix_tile m = {.w = mat,
+		                               .xh = in,
+		                               .scale = out,
+		                               .y = out,
+		                               .n_rows = z.rows,
+		                               .n_blocks = z.k / 32,
+		                               .n_tokens = z.tokens};
 		struct bt_gpu_cmd cmd = bt_gpu_cmd((enum bt_gpu_kernel)k, matrix ? (void *)&m : &p,
 		                                   (z.tokens + tokens - 1) / tokens, (z.rows + rows - 1) / rows, 1);
 		status = time_kernel(dev->gpu, &cmd, &seconds, err);

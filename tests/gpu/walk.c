@@ -347,7 +347,9 @@ static void walk_attention(struct walk *w, const struct attn *c)
 		                             .split_keys = c->split_keys,
 		                             .scale = 0.2f,
 		                             .softcap = c->softcap};
-		if (tile) launch(w, way > 3 ? matrix : c->tile, &p, (N + 64 / group - 1) / (64 / group), c->n_kv, split ? n_splits : 1);
+		if (tile)
+			launch(w, way > 3 ? matrix : c->tile, &p, (N + 64 / group - 1) / (64 / group), c->n_kv,
+			       split ? n_splits : 1);
 		else launch(w, c->kernel, &p, N, tall, split ? n_splits : 1);
 		struct bt_gpu_attention_merge m = {p.part,    p.y, p.yq,     p.pos,     N,
 		                                   c->n_head, d,   n_splits, c->window, c->split_keys};
@@ -496,7 +498,6 @@ static unsigned walk_all(const struct bt_gpu_driver *driver, uint32_t index, con
 	const uint32_t widths[] = {20, 32, 96, 128, 512, 576, 1024, 1030};
 	for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) walk_norm(&w, widths[i], 35);
 	walk_products(&w);
-	walk_norm_in(&w);
 	walk_attentions(&w);
 	walk_ops(&w);
 	walk_recurrent(&w);

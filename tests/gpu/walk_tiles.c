@@ -16,7 +16,7 @@ static const uint16_t tile[BT_GPU_FORMATS][SHAPES] = {
 /* On matrix cores: the same shapes, then those of experts. */
 static const uint32_t matrix_rows[SHAPES] = {64, 128, 128}, matrix_tokens[SHAPES] = {64, 64, 128};
 static const uint16_t on_matrix_cores[BT_GPU_FORMATS][SHAPES + 2] = {
-#define FORMAT(name, ...)                                                               \
+#define FORMAT(name, ...)                                                                     \
 	[BT_GPU_F_##name] = {BT_GPU_K_matrix_##name##_64x64, BT_GPU_K_matrix_##name##_128x64, \
 	                     BT_GPU_K_matrix_##name##_128x128, BT_GPU_K_matrix_##name##_x32,  \
 	                     BT_GPU_K_matrix_##name##_x64},
@@ -33,13 +33,13 @@ static const uint16_t tile_float[BT_GPU_FORMATS][2] = {
 
 /* The same product on matrix cores: what p says, with the activations, n_k floats where that is not 0, halved first; x: rows of
  * activations. */
-static void launch_matrix(struct walk *w, uint32_t kernel, const struct bt_gpu_tile *p, uint32_t n_k, uint32_t x, uint32_t gx,
-                          uint32_t rows)
+static void launch_matrix(struct walk *w, uint32_t kernel, const struct bt_gpu_tile *p, uint32_t n_k, uint32_t x,
+                          uint32_t gx, uint32_t rows)
 {
 	struct bt_dev_mem dh = put(w, NULL, (size_t)x * p->n_blocks * 64), ds = put(w, NULL, (size_t)x * 4);
 	struct bt_gpu_halve h = {.x = p->xq, .xh = at(&dh), .scale = at(&ds), .n_blocks = p->n_blocks, .n_k = n_k};
 	launch(w, n_k ? BT_GPU_K_halve_floats : BT_GPU_K_halve, &h, x, 1, 1);
-	struct bt_gpu_matrix_tile m = {p->w,    at(&dh),   at(&ds),     p->y,        p->bias,   p->list,
+	struct bt_gpu_matrix_tile m = {p->w,     at(&dh),   at(&ds),     p->y,        p->bias,   p->list,
 	                               p->tiles, p->n_rows, p->n_blocks, p->n_tokens, p->n_used, p->flags};
 	launch(w, kernel, &m, gx, (p->n_rows + rows - 1) / rows, 1);
 	bt_gpu_device_free(w->device, &dh);
@@ -99,8 +99,8 @@ static void walk_tile(struct walk *w, const struct bt_type *type, uint32_t s, ui
 static void walk_float_tile(struct walk *w, const struct bt_type *type, uint64_t k, uint64_t rows, uint32_t n)
 {
 	struct bt_tensor t = matrix_of(w, type, k, rows);
-	float *x = rows_of(w, n * k), *bias = rows_of(w, rows), *want = calloc(n * rows, 4), *got = rows_of(w, n * rows),
-	      *result = calloc(n * rows, 4);
+	float *x = rows_of(w, n * k), *bias = rows_of(w, rows), *want = calloc(n * rows, 4),
+	      *got = rows_of(w, n * rows), *result = calloc(n * rows, 4);
 	struct bt_cpu_acts a = {.n_tokens = n, .k = k, .f32 = x, .f32_stride = k};
 	const struct bt_gpu_matrix *m = NULL;
 	snprintf(w->what, sizeof w->what, "tile of %s %llu x %llu, %u tokens", type->name, (unsigned long long)rows,
@@ -134,8 +134,8 @@ static void walk_float_tile(struct walk *w, const struct bt_type *type, uint64_t
 		                           .n_blocks = p.n_blocks,
 		                           .n_tokens = n,
 		                           .flags = p.flags};
-		launch_matrix(w, on_matrix_cores[m->format][s], &same, p.n_k, n, (n + matrix_tokens[s] - 1) / matrix_tokens[s],
-		              matrix_rows[s]);
+		launch_matrix(w, on_matrix_cores[m->format][s], &same, p.n_k, n,
+		              (n + matrix_tokens[s] - 1) / matrix_tokens[s], matrix_rows[s]);
 		take(w, result, &dy, n * rows * 4);
 		judge(w, OP_MATRIX_TILE, result, want, n * rows);
 	}
@@ -218,9 +218,9 @@ static void walk_experts(struct walk *w, const struct bt_type *type, bool wide, 
 	}
 	bool floats = bt_gpu_format_is_float(m->format);
 	cpu_experts(w, &t, x, n, per_slot, choice, floats, want);
-	struct bt_dev_mem dx = floats ? put(w, x, n_x * k * 4) : put(w, blocks, n_x * k / 32 * 48), dy = put(w, NULL, n * USED * rows * 4),
-			  dc = put(w, choice, n * 2 * USED * 4), dl = put(w, list, E * n * 4), dn = put(w, NULL, E * 4),
-			  dt = put(w, NULL, n_tiles * 12);
+	struct bt_dev_mem dx = floats ? put(w, x, n_x * k * 4) : put(w, blocks, n_x * k / 32 * 48),
+			  dy = put(w, NULL, n * USED * rows * 4), dc = put(w, choice, n * 2 * USED * 4),
+			  dl = put(w, list, E * n * 4), dn = put(w, NULL, E * 4), dt = put(w, NULL, n_tiles * 12);
 	struct bt_gpu_expert_lists lists = {at(&dc), at(&dl), at(&dn), n, USED};
 	launch(w, BT_GPU_K_expert_lists, &lists, E, 1, 1);
 	struct bt_gpu_expert_tiles cut = {at(&dn), at(&dt), E, n_tiles, tokens};

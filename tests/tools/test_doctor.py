@@ -33,6 +33,14 @@ class Doctor(unittest.TestCase):
             self.assertEqual('WRONG       logits differ' in bad, bool(model))
             self.assertIn('verdict     WRONG', bad)
 
+    @unittest.skipUnless('Vulkan0' in baton('--list-devices')[0], 'no Vulkan device')
+    def test_vulkan_agrees_with_the_cpu(self):
+        for model in ([], [os.path.join(MODELS, 'qwen35moe.Q4_0.gguf')], [os.path.join(MODELS, 'nemotron_h.Q8_0.gguf')]):
+            out, err = doctor(*model, '-dev', 'Vulkan0')
+            self.assertEqual(err, '')
+            self.assertRegex(out, r'\n  operations  [1-9]\d kinds tried, 0 wrong; ')
+            self.assertEqual('logits' in out, bool(model))
+
     def test_json(self):
         out, _ = doctor(os.path.join(MODELS, 'qwen3.Q8_0.gguf'), '-dev', 'CPU1,null', '--json', status=1)
         good, bad = map(json.loads, out.splitlines())

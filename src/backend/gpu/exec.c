@@ -109,6 +109,16 @@ static enum baton_status take(struct bt_exec *e, enum bt_gpu_place where, size_t
 	return status == BATON_ERR_NOMEM ? bt_fail_prefix(err, "working memory (a smaller -ub needs less)") : status;
 }
 
+/* Where keep i stands in its box, if an earlier one speaks of the same. */
+static bool stands_already(const struct bt_exec *e, uint32_t i, uint32_t part, bool leaves)
+{
+	const struct bt_keep *keep = e->c.plan->keep;
+	uint32_t j = 0;
+	while (keep[j].value != keep[i].value || !bt_gpu_crosses(e, j, part, leaves)) j++;
+	e->window[i] = e->window[j];
+	return j < i;
+}
+
 /* Boxes for what crosses: every part begins anew. */
 static enum baton_status make_boxes(struct bt_exec *e, struct baton_error *err)
 {
@@ -118,8 +128,8 @@ static enum baton_status make_boxes(struct bt_exec *e, struct baton_error *err)
 		for (int leaves = 0; leaves < 2; leaves++) {
 			size_t at = 0;
 			for (uint32_t i = 0; i < p->n_keeps; i++) {
-				if (!bt_gpu_crosses(e, i, part, leaves)) continue;
 				uint32_t v = p->keep[i].value;
+				if (!bt_gpu_crosses(e, i, part, leaves) || stands_already(e, i, part, leaves)) continue;
 				e->window[i] = at;
 				at += (bt_plan_rows(p, v, e->c.n_tokens, e->c.n_logits) * p->value[v].width * 4 + 63) &
 				      ~(size_t)63;
@@ -164,8 +174,8 @@ static void release(struct bt_exec *e)
 	struct bt_gpu *gpu = e->dev->gpu;
 	gpu->driver->wait(gpu, NULL);
 	for (uint32_t i = 0; e->recorded && i < e->n_recorded; i++) gpu->driver->discard(gpu, e->recorded[i].rec);
-	struct bt_gpu_mem *mem[] = {&e->values,       &e->xq[0],  &e->xq[1], &e->halves, &e->part,  &e->groups,
-	                            &e->logits_local, &e->logits, &e->inbox, &e->outbox, &e->step,  &e->pages};
+	struct bt_gpu_mem *mem[] = {&e->values,       &e->xq[0],  &e->xq[1], &e->halves, &e->part, &e->groups,
+	                            &e->logits_local, &e->logits, &e->inbox, &e->outbox, &e->step, &e->pages};
 	for (size_t i = 0; i < sizeof mem / sizeof *mem; i++) gpu->driver->free(gpu, mem[i]);
 	for (uint32_t i = 0; i < e->n_held; i++) bt_gpu_weights_put(e->held[i]);
 	bt_mem_free(e->held);
@@ -246,12 +256,12 @@ static enum baton_status note_kernels(const struct bt_exec *e, uint32_t n_tokens
 	return status == BATON_ERR_LIMIT ? BATON_OK : status;
 }
 
-/* The same for n tokens of one sequence and of as many, in a short context and in a long one. */
+/* The same for n tokens of one sequence and of as many, in contexts of all lengths that make a difference. */
 static enum baton_status note_steps(const struct bt_exec *e, uint32_t n, bool *wanted, struct baton_error *err)
 {
-	static const uint32_t last[] = {0, 1u << 16};
+	static const uint32_t last[] = {0, 1u << 8, 1u << 9, 1u << 10, 1u << 11, 1u << 16};
 	enum baton_status status = BATON_OK;
-	for (int i = 0; i < 2 && !status; i++) {
+	for (size_t i = 0; i < sizeof last / sizeof *last && !status; i++) {
 		status = note_kernels(e, n, 1, last[i], wanted, err);
 		if (!status && n > 1) status = note_kernels(e, n, n, last[i], wanted, err);
 	}
@@ -304,7 +314,8 @@ enum baton_status bt_gpu_compile(struct bt_device *dev, const struct bt_compile 
 	e->window = bt_mem_array(BT_MEM_HOST, c->plan->n_keeps + 1, sizeof *e->window);
 	e->n_recorded = BT_GPU_RECORDINGS * (c->plan->n_parts ? c->plan->n_parts : 1);
 	e->recorded = bt_mem_array(BT_MEM_HOST, e->n_recorded, sizeof *e->recorded);
-	if (!e->offset || !e->node || !e->rope || !e->recorded || !e->held || !e->window) status = bt_fail_nomem(err, 0, "a plan");
+	if (!e->offset || !e->node || !e->rope || !e->recorded || !e->held || !e->window)
+		status = bt_fail_nomem(err, 0, "a plan");
 	pthread_mutex_lock(&e->dev->lock);
 	if (!status) status = load_weights(e, err);
 	if (!status) status = make_scratch(e, err);

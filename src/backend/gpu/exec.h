@@ -51,13 +51,13 @@ struct bt_exec {
 	const struct bt_rope **rope; /* [n_ropes] distinct settings */
 	uint32_t n_ropes;
 
-	struct bt_gpu_mem values;     /* the plan's values */
-	struct bt_gpu_mem xq[2];      /* rounded activations, used by turns */
-	struct bt_gpu_mem halves;     /* activations for matrix cores: a scale per row, then the halves (lower_tiles.c) */
-	struct bt_gpu_mem part;       /* partial results of attention */
-	struct bt_gpu_mem groups;     /* who chose which expert (lower_tiles.c) */
-	uint64_t part_floats;         /* that one row and split of the widest layer takes */
-	uint32_t n_head;              /* query heads of the layer that has most */
+	struct bt_gpu_mem values; /* the plan's values */
+	struct bt_gpu_mem xq[2];  /* rounded activations, used by turns */
+	struct bt_gpu_mem halves; /* activations for matrix cores: a scale per row, then the halves (lower_tiles.c) */
+	struct bt_gpu_mem part;   /* partial results of attention */
+	struct bt_gpu_mem groups; /* who chose which expert (lower_tiles.c) */
+	uint64_t part_floats;     /* that one row and split of the widest layer takes */
+	uint32_t n_head;          /* query heads of the layer that has most */
 	struct bt_gpu_mem logits_local, logits;
 	struct bt_gpu_mem inbox, outbox; /* values from and for other devices, of one part at a time: mapped */
 	size_t *window;                  /* [plan->n_keeps] where each stands in its box */

@@ -152,42 +152,8 @@ uint32_t bt_gpu_weight_stride(const struct bt_op *norm)
 	return (uint32_t)w->dim[0] / norm->norm.n_groups;
 }
 
-/* Leave the norm of one token to the products that read it, if those are all that do: they are a command each, and this would be
- * one more for which all wait. */
-static bool leave_norm(struct bt_gpu_lowering *l)
-{
-	const struct bt_plan *p = l->e->c.plan;
-	const struct bt_op *norm = l->op;
-	uint32_t x = norm->in[0], y = norm->out[0], n = bt_gpu_width(l, x), at = (uint32_t)(norm - p->op), last = 0;
-	struct bt_part part = bt_plan_part(p, l->shape.part);
-	if (bt_gpu_rows(l, x) != 1 || norm->norm.n_groups != 1 || n % 32 || n > BT_GPU_NORM_MOST || x == y) return false;
-	if (l->norm && at < l->norm_last) return false;
-	for (uint32_t i = 0; i < p->n_keeps; i++)
-		if (p->keep[i].value == y) return false;
-	bool there = true, made = false; /* x is as it was; y is another's */
-	for (uint32_t i = at + 1; i < p->n_ops && !made; i++) {
-		const struct bt_op *op = &p->op[i];
-		bool reads = false, floats = false;
-		for (uint32_t j = 0; j < BT_MAX_INS; j++) reads |= op->in[j] == y;
-		for (uint32_t j = 0; op->kind == BT_OP_MATMUL && j < op->matmul.n_mats && reads; j++)
-			floats |= bt_gpu_format_is_float(l->e->node[i].mat[j]->format);
-		if (reads && (op->kind != BT_OP_MATMUL || floats || !there || i >= part.first + part.n)) return false;
-		if (reads) last = i;
-		for (uint32_t j = 0; j < BT_MAX_MATS; j++) {
-			there &= op->out[j] != x;
-			made |= op->out[j] == y;
-		}
-	}
-	if (!last) return false;
-	l->norm = norm;
-	l->norm_w = l->node->small[0];
-	l->norm_last = last;
-	return true;
-}
-
 static void lower_norm(struct bt_gpu_lowering *l)
 {
-	if (leave_norm(l)) return;
 	const struct bt_op *op = l->op;
 	uint32_t x = op->in[0], y = op->out[0], width = bt_gpu_width(l, x), n = width / op->norm.n_groups;
 	struct bt_gpu_range touched[3] = {bt_gpu_reads(l, x)};
@@ -342,7 +308,12 @@ static void lower_crossings(struct bt_gpu_lowering *l, bool leaves)
 enum baton_status bt_gpu_lower(const struct bt_exec *e, struct bt_gpu_shape shape, struct bt_gpu_cmd **cmds,
                                uint32_t *n, struct baton_error *err)
 {
-	struct bt_gpu_lowering l = {.e = e, .shape = shape, .rounded = BT_NO_VALUE, .halved = BT_NO_VALUE, .grouped = BT_NO_VALUE, .err = err};
+	struct bt_gpu_lowering l = {.e = e,
+	                            .shape = shape,
+	                            .rounded = BT_NO_VALUE,
+	                            .halved = BT_NO_VALUE,
+	                            .grouped = BT_NO_VALUE,
+	                            .err = err};
 	struct bt_part part = bt_plan_part(e->c.plan, shape.part);
 	bool logits = false;
 	lower_crossings(&l, false);

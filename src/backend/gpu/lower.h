@@ -4,6 +4,8 @@
 
 #include "backend/gpu/exec.h"
 
+#define BT_GPU_BUSY 128u /* workgroups that keep a large card busy */
+
 /* Bytes that a command reads or writes; commands that touch nothing of each other run side by side. */
 struct bt_gpu_range {
 	uint64_t address, size;
@@ -21,10 +23,7 @@ struct bt_gpu_lowering {
 	uint32_t n_since, cap_since;
 	uint32_t rounded; /* the value whose rounded form stands in xq[turn], or BT_NO_VALUE */
 	uint32_t turn;
-	uint32_t halved; /* the value that stands in e->halves for matrix cores, or BT_NO_VALUE */
-	const struct bt_op *norm; /* one that was left to the products that read it (norm_in.k), or NULL */
-	uint64_t norm_w;          /* its weights */
-	uint32_t norm_last;       /* the last operation that reads it */
+	uint32_t halved;  /* the value that stands in e->halves for matrix cores, or BT_NO_VALUE */
 	uint32_t grouped; /* the choice of experts whose lists stand in e->groups, or BT_NO_VALUE */
 	bool fresh;       /* the operation under way has written the rounded form of its own result */
 	struct baton_error *err;
@@ -57,8 +56,6 @@ uint32_t bt_gpu_results(struct bt_gpu_lowering *l, uint32_t v, bool can_round, u
 const char *bt_gpu_check_product(const struct bt_op *op);
 void bt_gpu_lower_matmul(struct bt_gpu_lowering *l);
 void bt_gpu_lower_experts(struct bt_gpu_lowering *l);
-/* The most values that products normalise themselves. */
-#define BT_GPU_NORM_MOST 8192u
 /* Where value v stands rounded to 8 bits, after rounding it if need be. */
 uint64_t bt_gpu_rounded(struct bt_gpu_lowering *l, uint32_t v);
 /* Take the next buffer for v's rounded form, which the caller writes itself. */

@@ -16,7 +16,7 @@ static const struct cache_kernels {
 		BT_GPU_K_attention_##name##_##d##_1, BT_GPU_K_attention_##name##_##d##_4, \
 			BT_GPU_K_attention_##name##_##d##_8                               \
 	}
-#define TILE(name, d) BT_GPU_K_attention_tile_##name##_##d
+#define TILE(name, d)   BT_GPU_K_attention_tile_##name##_##d
 #define MATRIX(name, d) BT_GPU_K_attention_matrix_##name##_##d
 #define ROW(name, k, v, ...)                                    \
 	{KIND_##k,                                              \
@@ -160,6 +160,15 @@ bool bt_gpu_lower_rope_store(struct bt_gpu_lowering *l)
 	return true;
 }
 
+/* Query heads that share one reading of the cache, as an index into shared_heads: as many as there are, but fewer where a short
+ * context gives the card too little to do: what is read again then is next to nothing. */
+static uint32_t pick_heads(uint32_t group, uint32_t n_tokens, uint32_t n_head_kv, uint32_t n_splits)
+{
+	uint32_t h = group > 4 ? 2 : group > 1, others = n_tokens * n_head_kv * (n_splits ? n_splits : 1);
+	while (h && others * ((group + shared_heads[h] - 1) / shared_heads[h]) < BT_GPU_BUSY) h--;
+	return h;
+}
+
 void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
 {
 	const struct bt_op *op = l->op;
@@ -167,7 +176,7 @@ void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
 	const struct bt_cache_shape *s = &e->c.plan->cache[op->attention.cache];
 	uint32_t widest = s->d_k > s->d_v ? s->d_k : s->d_v, w = 0, group = op->attention.n_head / s->n_head_kv;
 	while (w + 1 < sizeof widths / sizeof *widths && widths[w] < widest) w++;
-	uint32_t h = group > 4 ? 2 : group > 1, splits = l->shape.n_splits;
+	uint32_t splits = l->shape.n_splits, h = pick_heads(group, bt_gpu_rows(l, op->in[0]), s->n_head_kv, splits);
 	struct bt_gpu_range k = cache_range(&e->c.k[op->attention.cache], false);
 	struct bt_gpu_range v = cache_range(&e->c.v[op->attention.cache], false);
 	struct bt_gpu_attention p = {.q = bt_gpu_value(l, op->in[0]),

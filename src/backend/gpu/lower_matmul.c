@@ -28,16 +28,6 @@ static const uint16_t gate[BT_GPU_FORMATS][3] = {
 #include "backend/gpu/kernels/formats.inc"
 #undef FORMAT
 };
-static const uint16_t norm_matvec[BT_GPU_FORMATS] = {
-#define FORMAT(name, ...) [BT_GPU_F_##name] = BT_GPU_K_norm_matvec_##name,
-#include "backend/gpu/kernels/formats.inc"
-#undef FORMAT
-};
-static const uint16_t norm_gate[BT_GPU_FORMATS] = {
-#define FORMAT(name, ...) [BT_GPU_F_##name] = BT_GPU_K_norm_gate_##name,
-#include "backend/gpu/kernels/formats.inc"
-#undef FORMAT
-};
 #define GATE_ROWS    32u /* of a gate's two */
 #define MATVEC_TEAMS 16u /* teams of a workgroup of matvec.k */
 
@@ -119,30 +109,6 @@ static void emit_float(struct bt_gpu_lowering *l, const struct bt_gpu_product *f
 	}
 }
 
-/* Is v a norm that was left to its readers? */
-static bool is_left(const struct bt_gpu_lowering *l, uint32_t v)
-{
-	return l->norm && l->norm->out[0] == v;
-}
-
-static void emit_norm_product(struct bt_gpu_lowering *l, const struct bt_gpu_product *f)
-{
-	const struct bt_gpu_matrix *m = l->node->mat[f->i];
-	struct bt_gpu_norm_matvec p = {.w = bt_gpu_planes(m),
-	                               .x = bt_gpu_value(l, l->norm->in[0]),
-	                               .norm = l->norm_w,
-	                               .y = f->y,
-	                               .bias = l->node->small[f->i],
-	                               .n_rows = m->n_rows,
-	                               .n_blocks = m->n_blocks,
-	                               .flags = f->flags,
-	                               .split = split_of(m->n_rows, m->n_blocks, MATVEC_TEAMS),
-	                               .eps = l->norm->norm.eps};
-	struct bt_gpu_range touched[] = {bt_gpu_reads(l, l->norm->in[0]), f->dst};
-	uint32_t rows = MATVEC_TEAMS / p.split * by_columns[0].rows;
-	bt_gpu_emit(l, bt_gpu_cmd(norm_matvec[m->format], &p, (m->n_rows + rows - 1) / rows, 1, 1), touched, 2);
-}
-
 static void emit_product(struct bt_gpu_lowering *l, const struct bt_gpu_product *f)
 {
 	const struct bt_gpu_matrix *m = l->node->mat[f->i];
@@ -152,10 +118,6 @@ static void emit_product(struct bt_gpu_lowering *l, const struct bt_gpu_product 
 	}
 	if (bt_gpu_format_is_float(m->format)) {
 		emit_float(l, f);
-		return;
-	}
-	if (is_left(l, f->x)) {
-		emit_norm_product(l, f);
 		return;
 	}
 	struct bt_gpu_matvec p = {.w = bt_gpu_planes(m),
@@ -183,25 +145,6 @@ static void emit_product(struct bt_gpu_lowering *l, const struct bt_gpu_product 
 	bt_gpu_emit(l, bt_gpu_cmd(matvec[m->format][c], &p, tall, wide, 1), touched, n);
 }
 
-/* Both matrices of a gate, and the norm before them. */
-static void emit_norm_gate(struct bt_gpu_lowering *l)
-{
-	const struct bt_gpu_matrix *a = l->node->mat[0];
-	struct bt_gpu_norm_gate p = {.gate = bt_gpu_planes(a),
-	                             .up = bt_gpu_planes(l->node->mat[1]),
-	                             .x = bt_gpu_value(l, l->norm->in[0]),
-	                             .norm = l->norm_w,
-	                             .gate_bias = l->node->small[0],
-	                             .up_bias = l->node->small[1],
-	                             .n_rows = a->n_rows,
-	                             .n_blocks = a->n_blocks,
-	                             .split = split_of(a->n_rows, a->n_blocks, 4),
-	                             .eps = l->norm->norm.eps};
-	struct bt_gpu_range touched[3] = {bt_gpu_reads(l, l->norm->in[0])};
-	uint32_t n = 1 + bt_gpu_results(l, l->op->out[0], a->n_rows % 32 == 0, &p.y, &p.yq, touched + 1);
-	bt_gpu_emit(l, bt_gpu_cmd(norm_gate[a->format], &p, (a->n_rows + GATE_ROWS - 1) / GATE_ROWS, 1, 1), touched, n);
-}
-
 /* Both matrices of a gate in one kernel; false: they are not of one kind, or tiles take them. */
 static bool emit_gate(struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_used, uint32_t choice)
 {
@@ -210,10 +153,6 @@ static bool emit_gate(struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_u
 	if (a->format != b->format || bt_gpu_format_is_float(a->format)) return false;
 	if (experts && bt_gpu_rows(l, l->op->in[0]) != n_tokens) return false;
 	if (bt_gpu_is_tiled(l, n_tokens, n_used, choice)) return false;
-	if (is_left(l, l->op->in[0])) {
-		emit_norm_gate(l);
-		return true;
-	}
 	struct bt_gpu_gate p = {.gate = bt_gpu_planes(a),
 	                        .up = bt_gpu_planes(b),
 	                        .xq = bt_gpu_rounded(l, l->op->in[0]),
@@ -264,7 +203,8 @@ static void emit_all(struct bt_gpu_lowering *l, struct bt_gpu_product f)
 
 void bt_gpu_lower_matmul(struct bt_gpu_lowering *l)
 {
-	emit_all(l, (struct bt_gpu_product){.n_tokens = bt_gpu_rows(l, l->op->in[0]), .n_used = 1, .choice = BT_NO_VALUE});
+	emit_all(l,
+	         (struct bt_gpu_product){.n_tokens = bt_gpu_rows(l, l->op->in[0]), .n_used = 1, .choice = BT_NO_VALUE});
 }
 
 void bt_gpu_lower_experts(struct bt_gpu_lowering *l)
@@ -272,7 +212,7 @@ void bt_gpu_lower_experts(struct bt_gpu_lowering *l)
 	uint32_t choice = l->op->in[1], n_tokens = bt_gpu_rows(l, choice);
 	bool per_slot = bt_gpu_rows(l, l->op->in[0]) != n_tokens;
 	emit_all(l, (struct bt_gpu_product){.n_tokens = n_tokens,
-	                             .n_used = l->e->c.plan->n_expert_used,
-	                             .flags = per_slot ? BT_GPU_X_PER_SLOT : 0,
-	                             .choice = choice});
+	                                    .n_used = l->e->c.plan->n_expert_used,
+	                                    .flags = per_slot ? BT_GPU_X_PER_SLOT : 0,
+	                                    .choice = choice});
 }

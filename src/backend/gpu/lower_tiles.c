@@ -6,9 +6,8 @@
  */
 #include "backend/gpu/lower.h"
 
-#define TILE_FROM   9u   /* tokens */
-#define BUSY        128u /* workgroups that keep a large card busy */
-#define MATRIX_BUSY 96u  /* where a tile is done so fast that a second round of smaller ones costs more */
+#define TILE_FROM   9u  /* tokens */
+#define MATRIX_BUSY 96u /* where a tile is done so fast that a second round of smaller ones costs more */
 
 struct shape {
 	uint16_t rows, tokens;
@@ -30,7 +29,7 @@ static const uint16_t tile_float[BT_GPU_FORMATS][2] = {
 	[BT_GPU_F_bf16] = {BT_GPU_K_tile_bf16, BT_GPU_K_tile_bf16_x},
 };
 static const uint16_t matrix[BT_GPU_FORMATS][SHAPES] = {
-#define FORMAT(name, ...)                                                               \
+#define FORMAT(name, ...)                                                                       \
 	[BT_GPU_F_##name] = {BT_GPU_K_matrix_##name##_128x128, BT_GPU_K_matrix_##name##_128x64, \
 	                     BT_GPU_K_matrix_##name##_64x64},
 #include "backend/gpu/kernels/formats.inc"
@@ -170,7 +169,8 @@ static struct bt_gpu_range halve(struct bt_gpu_lowering *l, const struct tiles *
 		                         .scale = halves.address,
 		                         .n_blocks = t->m->n_blocks,
 		                         .n_k = bt_gpu_width(l, v)};
-		bt_gpu_emit(l, bt_gpu_cmd(floats ? BT_GPU_K_halve_floats : BT_GPU_K_halve, &p, t->n_x, 1, 1), touched, 2);
+		bt_gpu_emit(l, bt_gpu_cmd(floats ? BT_GPU_K_halve_floats : BT_GPU_K_halve, &p, t->n_x, 1, 1), touched,
+		            2);
 		l->halved = v;
 	}
 	halves.write = false;
@@ -221,7 +221,7 @@ static void emit_float(struct bt_gpu_lowering *l, struct tiles *t)
 static void emit_integer(struct bt_gpu_lowering *l, struct tiles *t)
 {
 	const struct bt_gpu_product *f = t->f;
-	uint32_t s = pick(shape, small_tiles(l), BUSY, t->m->n_rows, f->n_tokens);
+	uint32_t s = pick(shape, small_tiles(l), BT_GPU_BUSY, t->m->n_rows, f->n_tokens);
 	struct bt_gpu_tile p = {.w = bt_gpu_planes(t->m),
 	                        .xq = bt_gpu_rounded(l, f->x),
 	                        .y = f->y,
@@ -234,8 +234,7 @@ static void emit_integer(struct bt_gpu_lowering *l, struct tiles *t)
 	                        .n_used = f->n_used,
 	                        .flags = f->flags};
 	t->touched[0] = (struct bt_gpu_range){p.xq, bt_gpu_rounded_bytes(l, f->x), false};
-	if (t->experts)
-		emit(l, t, tile_experts[t->m->format][t->g.tokens == WIDE], &p, (struct shape){EXPERT_ROWS, 0});
+	if (t->experts) emit(l, t, tile_experts[t->m->format][t->g.tokens == WIDE], &p, (struct shape){EXPERT_ROWS, 0});
 	else emit(l, t, tile[t->m->format][s], &p, shape[s]);
 }
 

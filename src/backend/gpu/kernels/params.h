@@ -56,17 +56,6 @@ struct bt_gpu_matvec {
 	uint split; /* teams that share a row: 1, 2, 4, 8 or 16 */
 };
 
-/* The same for one token and x that is still to be normalised: y = mat * rms_norm(x). */
-struct bt_gpu_norm_matvec {
-	STRUCT(bt_gpu_mat) w;
-	PTR(in_f32) x;    /* [n_blocks * 32] */
-	PTR(in_f32) norm; /* its weights, or null */
-	PTR(io_f32) y;
-	PTR(in_f32) bias;
-	uint n_rows, n_blocks, flags, split;
-	float eps;
-};
-
 /* The same for many tokens. */
 struct bt_gpu_tile {
 	STRUCT(bt_gpu_mat) w;
@@ -134,19 +123,6 @@ struct bt_gpu_gate {
 	PTR(in_f32) gate_bias, up_bias; /* or null; experts: gate_bias is the router's choice, see bt_gpu_matvec */
 	uint n_rows, n_blocks, n_tokens, n_used;
 	uint split; /* teams that share a row: 1, 2 or 4 */
-};
-
-/* The same for one token and x that is still to be normalised. */
-struct bt_gpu_norm_gate {
-	STRUCT(bt_gpu_mat) gate;
-	STRUCT(bt_gpu_mat) up;
-	PTR(in_f32) x;
-	PTR(in_f32) norm;
-	PTR(io_f32) y;
-	PTR(io_u32) yq;
-	PTR(in_f32) gate_bias, up_bias;
-	uint n_rows, n_blocks, split;
-	float eps;
 };
 
 /* The same for matrices of floats; rows are padded with zeros to whole blocks of 32. */

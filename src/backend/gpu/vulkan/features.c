@@ -32,7 +32,8 @@ void bt_vk_features(uint32_t index, char *text, size_t size)
 	if (f12.shaderFloat16) say(text, size, "16-bit arithmetic");
 	if (f11.storageBuffer16BitAccess) say(text, size, "16-bit storage");
 	if (f12.storageBuffer8BitAccess) say(text, size, "8-bit storage");
-	if (bt_vk_has_extension(lib, c->physical, "VK_KHR_cooperative_matrix")) say(text, size, "cooperative matrices");
+	if (bt_vk_has_extension(lib, c->physical, BT_VK_MATRIX_EXTENSION))
+		say(text, size, c->matrix ? "matrix cores" : "matrix cores of other shapes than baton's kernels use");
 	snprintf(part, sizeof part, "%u KiB shared", c->shared / 1024);
 	say(text, size, part);
 	snprintf(part, sizeof part, "%.1f GB at once", (double)c->max_alloc * 1e-9);

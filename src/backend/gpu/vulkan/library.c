@@ -108,7 +108,7 @@ struct answers {
 	VkPhysicalDeviceVulkan12Properties v12;
 	VkPhysicalDeviceVulkan11Properties v11;
 	VkPhysicalDeviceProperties2 p;
-	VkPhysicalDeviceCooperativeMatrixFeaturesKHR fc;
+	struct bt_vk_matrix_features fc;
 	VkPhysicalDeviceShaderIntegerDotProductFeatures fd;
 	VkPhysicalDeviceSubgroupSizeControlFeatures fs;
 	VkPhysicalDeviceVulkan12Features f12;
@@ -117,14 +117,14 @@ struct answers {
 
 static void ask(const struct bt_vk_library *lib, const struct bt_vk_card *c, bool core13, struct answers *a)
 {
-	bool matrix = bt_vk_has_extension(lib, c->physical, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME);
+	bool matrix = bt_vk_has_extension(lib, c->physical, BT_VK_MATRIX_EXTENSION);
 	bool control = core13 || c->control_extension, dot = core13 || c->dot_extension;
 	a->p.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
 	a->m4.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES;
 	a->size.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES;
 	a->v12.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES;
 	a->v11.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES;
-	a->fc.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR;
+	a->fc.sType = BT_VK_MATRIX_FEATURES;
 	a->fd.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES;
 	a->fs.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES;
 	a->f12.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES;
@@ -149,29 +149,39 @@ static bool can_exchange(const struct answers *a)
 	       (a->v11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT);
 }
 
-/* Can 32 threads multiply 16 x 16 halves by 16 x 16, and sum floats? */
+/* Are there subgroups of 32 threads, always or on demand? */
+static bool has_32(const struct answers *a)
+{
+	if (a->size.minSubgroupSize > 32 || a->size.maxSubgroupSize < 32) return false;
+	return a->size.minSubgroupSize == a->size.maxSubgroupSize ||
+	       (a->fs.subgroupSizeControl && (a->size.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT));
+}
+
+/* 16 x 16 halves by 16 x 16, and floats added? */
+static bool is_wanted(const struct bt_vk_matrix_shape *s)
+{
+	bool size = s->m == 16 && s->n == 16 && s->k == 16 && s->scope == BT_VK_SCOPE_SUBGROUP;
+	return size && s->a == BT_VK_COMPONENT_F16 && s->b == BT_VK_COMPONENT_F16 && s->c == BT_VK_COMPONENT_F32 &&
+	       s->result == BT_VK_COMPONENT_F32;
+}
+
+/* Has it matrix cores that multiply so for 32 threads? */
 static bool can_multiply(const struct bt_vk_library *lib, VkPhysicalDevice physical, const struct answers *a)
 {
 	enum { MOST = 64 };
-	VkCooperativeMatrixPropertiesKHR have[MOST];
-	PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR get =
-		(PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)lib->vkGetInstanceProcAddr(
-			lib->instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
-	bool groups = a->size.minSubgroupSize == 32 && a->size.maxSubgroupSize == 32;
-	if (!groups && a->fs.subgroupSizeControl && (a->size.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT))
-		groups = a->size.minSubgroupSize <= 32 && a->size.maxSubgroupSize >= 32;
-	if (!get || !groups || !a->fc.cooperativeMatrix || !a->f12.vulkanMemoryModel || !a->f12.shaderFloat16) return false;
-	for (uint32_t i = 0; i < MOST; i++)
-		have[i] = (VkCooperativeMatrixPropertiesKHR){.sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR};
+	struct bt_vk_matrix_shape have[MOST];
 	uint32_t n = MOST;
+	bool found = false;
+	VkResult(VKAPI_PTR * get)(VkPhysicalDevice, uint32_t *, struct bt_vk_matrix_shape *);
+	PFN_vkVoidFunction function = lib->vkGetInstanceProcAddr(lib->instance,
+	                                                         "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
+	memcpy(&get, &function, sizeof get);
+	if (!get || !has_32(a) || !a->fc.cooperativeMatrix || !a->f12.vulkanMemoryModel || !a->f12.shaderFloat16)
+		return false;
+	for (uint32_t i = 0; i < MOST; i++) have[i] = (struct bt_vk_matrix_shape){.sType = BT_VK_MATRIX_SHAPE};
 	if (get(physical, &n, have) < 0) return false;
-	for (uint32_t i = 0; i < n; i++)
-		if (have[i].MSize == 16 && have[i].NSize == 16 && have[i].KSize == 16 &&
-		    have[i].AType == VK_COMPONENT_TYPE_FLOAT16_KHR && have[i].BType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
-		    have[i].CType == VK_COMPONENT_TYPE_FLOAT32_KHR && have[i].ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
-		    have[i].scope == VK_SCOPE_SUBGROUP_KHR)
-			return true;
-	return false;
+	for (uint32_t i = 0; i < n; i++) found |= is_wanted(&have[i]);
+	return found;
 }
 
 /* Does the device meet the floor, and what has it beyond it? */

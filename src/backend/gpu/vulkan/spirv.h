@@ -8,7 +8,8 @@
  * product. */
 enum { BT_VK_PLAIN, BT_VK_FAST, BT_VK_FLAVOURS };
 struct bt_vk_spirv_place {
-	uint32_t offset, size; /* bytes of bt_vk_spirv; 0: not in this flavour, which is so of kernels for matrix cores */
+	uint32_t offset,
+		size; /* bytes of bt_vk_spirv; 0: not in this flavour, which is so of kernels for matrix cores */
 };
 extern const unsigned char bt_vk_spirv[];
 extern const struct bt_vk_spirv_place bt_vk_spirv_place[BT_GPU_KERNELS][BT_VK_FLAVOURS];

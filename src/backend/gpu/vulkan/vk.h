@@ -7,28 +7,25 @@
 #define VK_NO_PROTOTYPES
 #include <vulkan/vulkan.h>
 
-/* Debian 12's headers are older than this extension: its numbers and structs, from the Vulkan registry. */
-#ifndef VK_KHR_cooperative_matrix
-#define VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME "VK_KHR_cooperative_matrix"
-#define VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR ((VkStructureType)1000506000)
-#define VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR ((VkStructureType)1000506001)
-enum { VK_COMPONENT_TYPE_FLOAT16_KHR = 0, VK_COMPONENT_TYPE_FLOAT32_KHR = 1, VK_SCOPE_SUBGROUP_KHR = 3 };
-typedef struct {
+/* VK_KHR_cooperative_matrix is younger than Debian 12's headers: its numbers and structs, from the Vulkan registry. */
+#define BT_VK_MATRIX_EXTENSION "VK_KHR_cooperative_matrix"
+#define BT_VK_MATRIX_FEATURES  ((VkStructureType)1000506000)
+#define BT_VK_MATRIX_SHAPE     ((VkStructureType)1000506001)
+enum { BT_VK_COMPONENT_F16 = 0, BT_VK_COMPONENT_F32 = 1, BT_VK_SCOPE_SUBGROUP = 3 };
+struct bt_vk_matrix_features {
 	VkStructureType sType;
 	void *pNext;
 	VkBool32 cooperativeMatrix, cooperativeMatrixRobustBufferAccess;
-} VkPhysicalDeviceCooperativeMatrixFeaturesKHR;
-typedef struct {
+};
+/* One of the products that a device's matrix cores know: M x K by K x N, of values of type A and B, with C added. */
+struct bt_vk_matrix_shape {
 	VkStructureType sType;
 	void *pNext;
-	uint32_t MSize, NSize, KSize;
-	int32_t AType, BType, CType, ResultType;
-	VkBool32 saturatingAccumulation;
+	uint32_t m, n, k;
+	int32_t a, b, c, result;
+	VkBool32 saturating;
 	int32_t scope;
-} VkCooperativeMatrixPropertiesKHR;
-typedef VkResult(VKAPI_PTR *PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)(VkPhysicalDevice, uint32_t *,
-                                                                                    VkCooperativeMatrixPropertiesKHR *);
-#endif
+};
 
 /* libvulkan is opened at run time: every function by name. */
 #define BT_VK_GLOBAL_FUNCTIONS(X) \
@@ -108,7 +105,7 @@ struct bt_vk_card {
 	uint8_t device_uuid[VK_UUID_SIZE], driver_uuid[VK_UUID_SIZE];
 };
 
-#define BT_VK_MAX_CARDS 16u
+#define BT_VK_MAX_CARDS     16u
 #define BT_VK_MATRIX_SHARED 49152u /* shared memory that kernels with MATRIX=1 may use */
 
 /* libvulkan with an instance. It is opened once and kept until the program ends: some drivers can't be loaded again and again

@@ -59,14 +59,12 @@ static VkResult create_device(struct bt_vk *vk)
 	uint32_t n = 0;
 	if (c->dot_extension && c->fast) extension[n++] = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME;
 	if (c->control_extension && c->full_subgroups) extension[n++] = VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME;
-	if (c->matrix) extension[n++] = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
+	if (c->matrix) extension[n++] = BT_VK_MATRIX_EXTENSION;
 	VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
 	                                 .queueFamilyIndex = c->queue_family,
 	                                 .queueCount = 1,
 	                                 .pQueuePriorities = &priority};
-	VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix = {
-		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
-		.cooperativeMatrix = VK_TRUE};
+	struct bt_vk_matrix_features matrix = {.sType = BT_VK_MATRIX_FEATURES, .cooperativeMatrix = VK_TRUE};
 	VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {
 		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES,
 		.pNext = c->matrix ? &matrix : NULL,
