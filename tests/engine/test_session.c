@@ -66,6 +66,42 @@ static void results_do_not_depend_on_threads_or_batches(void **state)
 	}
 }
 
+/* Behind a long context threads share the splits of attention (src/backend/cpu/exec_attn.c): one sequence, then two at once. */
+static void a_long_context_may_be_shared_by_threads(void **state)
+{
+	(void)state;
+	enum { DEPTH = 1300, MORE = 3 };
+	static const char *const deep[] = {"llama-plain.Q8_0", "qwen2.Q4_K_M", "qwen35.Q8_0"};
+	for (size_t i = 0; i < sizeof deep / sizeof *deep; i++) {
+		struct baton_model *m = open_fixture(deep[i], false);
+		struct baton_model_info info;
+		baton_model_get_info(m, &info);
+		size_t bytes = info.n_vocab * sizeof(float);
+		float *want = malloc(MORE * bytes);
+		for (unsigned threads = 1; threads <= 3; threads++) {
+			struct baton_session_params p = baton_session_params_default();
+			p.n_threads = threads;
+			p.n_ctx = 3072;
+			p.n_seq = 2;
+			struct baton_session *s = open_session(m, &p);
+			for (uint32_t seq = 0; seq < 2; seq++)
+				for (size_t at = 0; at < DEPTH + seq * 100; at += 100) eval_prompt(s, 1, seq, at, 100);
+			/* The other sequence goes on 100 tokens further. */
+			for (size_t k = 0; k < MORE; k++) {
+				struct baton_input in[] = {
+					{.token = prompt_token(1, DEPTH + k), .seq = 0, .logits = true},
+					{.token = prompt_token(1, DEPTH + 100 + k), .seq = 1, .logits = true}};
+				eval(s, in, k == 1 ? 2 : 1);
+				if (threads == 1) memcpy(want + k * info.n_vocab, baton_logits(s, 0), bytes);
+				else assert_memory_equal(baton_logits(s, 0), want + k * info.n_vocab, bytes);
+			}
+			baton_session_close(&s);
+		}
+		free(want);
+		baton_model_close(&m);
+	}
+}
+
 static void results_do_not_depend_on_neighbours(void **state)
 {
 	(void)state;
@@ -347,6 +383,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(results_do_not_depend_on_threads_or_batches),
+		cmocka_unit_test(a_long_context_may_be_shared_by_threads),
 		cmocka_unit_test(results_do_not_depend_on_neighbours),
 		cmocka_unit_test(reading_gives_what_mapping_gives),
 		cmocka_unit_test(sequences_share_a_beginning_and_part),

@@ -116,7 +116,22 @@ static void attention_against_double(struct walk *w, const struct bt_cpu_attn *a
 		}
 }
 
-/* Queries for the last n of n_ctx positions, in one call per KV head, then cut in two. */
+/* Each query by its splits, the last one first, and their join. */
+static void by_splits(struct walk *w, const struct bt_cpu_attn *a)
+{
+	size_t group = a->n_head / a->n_head_kv, floats = group * bt_cpu_attn_part(a->d_v);
+	for (size_t q = 0; q < a->n; q++) {
+		size_t n = bt_cpu_attn_splits(a->pos[q], a->window);
+		float *parts = walk_alloc(n * floats * sizeof *parts);
+		for (uint32_t h = 0; h < a->n_head_kv; h++) {
+			for (size_t s = n; s--;) w->k.attention_split(a, h, q, s, parts + s * floats, w->scratch);
+			w->k.attention_join(a, h, q, parts, w->scratch);
+		}
+		walk_free(w, parts);
+	}
+}
+
+/* Queries for the last n of n_ctx positions, in one call per KV head, then cut in two, then by splits. */
 static void attention_case(struct walk *w, const struct shape *s, size_t n_ctx, size_t n)
 {
 	const struct bt_type *kt = bt_type_get(s->k_type), *vt = bt_type_get(s->v_type);
@@ -167,6 +182,11 @@ static void attention_case(struct walk *w, const struct shape *s, size_t n_ctx, 
 		if (cut < n) w->k.attention(&a, h, cut, n, w->scratch);
 	}
 	walk_same_bits(w, got, want, rows * out_stride);
+	memset(got, 0xA5, rows * out_stride * sizeof *got);
+	if (w->k.attention_split && s->n_head / s->n_head_kv <= BT_CPU_ATTN_GROUP) {
+		by_splits(w, &a);
+		walk_same_bits(w, got, want, rows * out_stride);
+	}
 	walk_free(w, q);
 	walk_free(w, want);
 	walk_free(w, got);

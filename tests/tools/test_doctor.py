@@ -33,7 +33,7 @@ class Doctor(unittest.TestCase):
             self.assertEqual('WRONG       logits differ' in bad, bool(model))
             self.assertIn('verdict     WRONG', bad)
 
-    @unittest.skipUnless('Vulkan0' in baton('--list-devices')[0], 'no Vulkan device')
+    @unittest.skipUnless('Vulkan0' in baton('bench', '--list-devices')[0], 'no Vulkan device')
     def test_vulkan_agrees_with_the_cpu(self):
         for model in ([], [os.path.join(MODELS, 'qwen35moe.Q4_0.gguf')], [os.path.join(MODELS, 'nemotron_h.Q8_0.gguf')]):
             out, err = doctor(*model, '-dev', 'Vulkan0')

@@ -159,6 +159,7 @@ void bt_cpu_release(struct bt_exec *e)
 	bt_mem_free(e->expert_token);
 	bt_mem_free(e->expert_first);
 	bt_mem_free(e->query_row);
+	bt_mem_free(e->parts);
 	bt_mem_free(e);
 }
 
@@ -209,6 +210,8 @@ enum baton_status bt_cpu_run(struct bt_exec *e, const struct bt_step *step, stru
 		return bt_fail(err, BATON_ERR_LIMIT, "a step of %u tokens and %u logits; %u and %u were planned",
 		               step->n_tokens, step->n_logits, e->c.n_tokens, e->c.n_logits);
 	struct bt_part part = bt_plan_part(e->c.plan, step->part);
+	enum baton_status status = step->part ? BATON_OK : bt_cpu_attention_room(e, step, err);
+	if (status) return status;
 	if (!step->part) bt_ahead_step(&e->ahead);
 	for (uint32_t i = 0; i < e->n_ropes && !step->part; i++) bt_cpu_rope_fill(&e->rope[i], step);
 	for (uint32_t i = part.first; i < part.first + part.n; i++) {

@@ -45,10 +45,12 @@ struct bt_exec {
 	uint32_t *expert_row;     /* [n_tokens * used] rows sorted by expert, and the token of each */
 	uint32_t *expert_token;
 	uint32_t *expert_first; /* [n_experts + 1] first entry of each expert */
-	float *recurrence;      /* what a recurrent operation prepares for its heads, exec_recurrent.c */
-	uint32_t *query_row;    /* [n_tokens] 0, 1, 2, ...: rows of a sequence are adjacent */
-	size_t allocated;       /* all bytes above */
-	struct bt_ahead ahead;  /* whether weights that are next are asked for */
+	float *parts;           /* of attention whose splits are spread over threads; grows */
+	size_t cap_parts;
+	float *recurrence;     /* what a recurrent operation prepares for its heads, exec_recurrent.c */
+	uint32_t *query_row;   /* [n_tokens] 0, 1, 2, ...: rows of a sequence are adjacent */
+	size_t allocated;      /* all bytes above */
+	struct bt_ahead ahead; /* whether weights that are next are asked for */
 };
 
 /* This back end's entries of the device table (backend.h). */
@@ -70,6 +72,8 @@ void bt_cpu_op_matmul_experts(struct bt_exec *e, const struct bt_cpu_node *node,
 void bt_cpu_op_rope(struct bt_exec *e, const struct bt_cpu_node *node, const struct bt_step *step);
 void bt_cpu_op_kv_store(struct bt_exec *e, const struct bt_cpu_node *node, const struct bt_step *step);
 void bt_cpu_op_attention(struct bt_exec *e, const struct bt_cpu_node *node, const struct bt_step *step);
+/* Room for the parts of a step's attention. */
+enum baton_status bt_cpu_attention_room(struct bt_exec *e, const struct bt_step *step, struct baton_error *err);
 
 /* Operations with a recurrent state, in exec_recurrent.c. */
 void bt_cpu_op_conv(struct bt_exec *e, const struct bt_cpu_node *node, const struct bt_step *step);

@@ -85,6 +85,8 @@ void bt_cpu_init_c(struct bt_cpu_kernels *k, const struct bt_cpu_sizes *sizes)
 	k->delta_net = bt_ref_delta_net;
 	k->mamba2 = bt_ref_mamba2;
 	k->attention = bt_ref_attention;
+	k->attention_split = NULL;
+	k->attention_join = NULL;
 	k->attn_tile = 8;
 }
 

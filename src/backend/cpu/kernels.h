@@ -97,6 +97,19 @@ struct bt_cpu_attn {
 	const struct bt_type *k_type, *v_type; /* F32, F16 or Q8_0 */
 	const uint32_t *pages;                 /* page of positions 64 i .. 64 i + 63 */
 };
+/* Floats of what a split leaves for one query and head: max, sum, sums of values. */
+static inline size_t bt_cpu_attn_part(uint32_t d_v)
+{
+	return (size_t)d_v + 2;
+}
+/* Splits that a query at `pos` sees something of. */
+static inline size_t bt_cpu_attn_splits(int32_t pos, uint32_t window)
+{
+	int32_t first = window && pos + 1 > (int64_t)window ? pos + 1 - (int32_t)window : 0;
+	return (size_t)(pos / (int32_t)BT_CPU_ATTN_SPLIT - first / (int32_t)BT_CPU_ATTN_SPLIT + 1);
+}
+/* Query heads for which a single split can be asked. */
+#define BT_CPU_ATTN_GROUP 96u
 
 /* Causal convolution of one sequence's rows, channel by channel, then silu:
  *     y[t][c] = silu(bias[c] + sum over i < taps of w[i][c] * u[t - (taps - 1) + i][c]), one fma per tap in ascending order,
@@ -166,6 +179,12 @@ struct bt_cpu_kernels {
 	void (*kv_pack)(const struct bt_type *type, const float *x, void *dst, size_t n);
 	/* Queries q0 <= j < q1 of a->n, all heads of KV head `head`. */
 	void (*attention)(const struct bt_cpu_attn *a, uint32_t head, size_t q0, size_t q1, void *scratch);
+	/* (optional) The same of query q alone, for groups of at most BT_CPU_ATTN_GROUP query heads, in two steps, so that threads may
+	 * share it: each split that it sees, counted from 0, to its parts [group][bt_cpu_attn_part]; then all of them, [splits][group]
+	 * [..], to the result. */
+	void (*attention_split)(const struct bt_cpu_attn *a, uint32_t head, size_t q, size_t split, float *part,
+	                        void *scratch);
+	void (*attention_join)(const struct bt_cpu_attn *a, uint32_t head, size_t q, const float *parts, void *scratch);
 	/* Channels c0 <= c < c1 of all rows. */
 	void (*conv)(const struct bt_cpu_conv *c, size_t c0, size_t c1);
 	/* Columns col0 <= j < col1 of all rows. */

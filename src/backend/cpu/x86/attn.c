@@ -318,6 +318,7 @@ static void merge_row(struct tile *t, size_t r)
 		VF(storeu_ps)(all + d, VF(fmadd_ps)(VF(loadu_ps)(all + d), va, VF(mul_ps)(VF(loadu_ps)(part + d), vb)));
 }
 
+/* The split that begins at that key, to t->split. */
 static void tile_with_split(struct tile *t, int64_t begin)
 {
 	int64_t stop = begin + BT_CPU_ATTN_SPLIT, first = stop, end = begin;
@@ -330,12 +331,17 @@ static void tile_with_split(struct tile *t, int64_t begin)
 	}
 	memset(t->split.acc, 0, t->n * t->dv * sizeof *t->split.acc);
 	for (int64_t p = first / BT_KV_PAGE; p * BT_KV_PAGE < end; p++) tile_with_page(t, (size_t)p);
-	for (size_t r = 0; r < t->n; r++)
-		if (t->first[r] < stop && t->end[r] > begin) merge_row(t, r);
 }
 
-/* n_q queries from q0 with n_h heads from h0 on (of all heads). */
-static void run_tile(struct tile *t, size_t q0, size_t n_q, size_t h0, size_t n_h)
+/* t->split, of the split that begins at that key, into t->all. */
+static void merge(struct tile *t, int64_t begin)
+{
+	for (size_t r = 0; r < t->n; r++)
+		if (t->first[r] < begin + BT_CPU_ATTN_SPLIT && t->end[r] > begin) merge_row(t, r);
+}
+
+/* The rows of n_q queries from q0 with n_h heads from h0 on (of all heads). */
+static void set_rows(struct tile *t, size_t q0, size_t n_q, size_t h0, size_t n_h)
 {
 	const struct bt_cpu_attn *a = t->a;
 	t->n = n_q * n_h;
@@ -347,8 +353,17 @@ static void run_tile(struct tile *t, size_t q0, size_t n_q, size_t h0, size_t n_
 		t->first[r] = a->window && t->end[r] > a->window ? t->end[r] - a->window : 0;
 		t->any[r] = false;
 	}
-	int64_t begin = t->first[0] / BT_CPU_ATTN_SPLIT * BT_CPU_ATTN_SPLIT;
-	for (; begin < t->end[t->n - 1]; begin += BT_CPU_ATTN_SPLIT) tile_with_split(t, begin);
+}
+
+/* The first key of the first split that a row sees. */
+static int64_t first_split(const struct tile *t)
+{
+	return t->first[0] / BT_CPU_ATTN_SPLIT * BT_CPU_ATTN_SPLIT;
+}
+
+static void put_results(const struct tile *t, size_t q0, size_t h0, size_t n_h)
+{
+	const struct bt_cpu_attn *a = t->a;
 	for (size_t r = 0; r < t->n; r++) {
 		float *out = a->out + a->row[q0 + r / n_h] * a->out_stride + (h0 + r % n_h) * a->d_v;
 		vf scale = VF(set1_ps)(1.0f / t->all.sum[r]);
@@ -358,6 +373,16 @@ static void run_tile(struct tile *t, size_t q0, size_t n_q, size_t h0, size_t n_
 	}
 }
 
+static void run_tile(struct tile *t, size_t q0, size_t n_q, size_t h0, size_t n_h)
+{
+	set_rows(t, q0, n_q, h0, n_h);
+	for (int64_t begin = first_split(t); begin < t->end[t->n - 1]; begin += BT_CPU_ATTN_SPLIT) {
+		tile_with_split(t, begin);
+		merge(t, begin);
+	}
+	put_results(t, q0, h0, n_h);
+}
+
 static float *carve(float **at, size_t n)
 {
 	float *p = *at;
@@ -365,23 +390,64 @@ static float *carve(float **at, size_t n)
 	return p;
 }
 
+static void open_tile(struct tile *t, const struct bt_cpu_attn *a, uint32_t head, float *at)
+{
+	size_t dk = padded(a->d_k);
+	t->a = a;
+	t->kv_head = head;
+	t->dv = padded(a->d_v);
+	t->q = carve(&at, ROWS_MAX * dk);
+	t->s = carve(&at, ROWS_MAX * BT_KV_PAGE);
+	t->kt = carve(&at, dk * BT_KV_PAGE);
+	t->v = carve(&at, t->dv * BT_KV_PAGE);
+	t->tmp = carve(&at, STEP * dk);
+	t->split.acc = carve(&at, ROWS_MAX * t->dv);
+	t->all.acc = carve(&at, ROWS_MAX * t->dv);
+}
+
 void LEVEL_NAME(attention)(const struct bt_cpu_attn *a, uint32_t head, size_t q0, size_t q1, void *scratch)
 {
-	size_t group = a->n_head / a->n_head_kv, dk = padded(a->d_k);
+	size_t group = a->n_head / a->n_head_kv;
 	size_t heads = group < ROWS_MAX ? group : ROWS_MAX, queries = ROWS_MAX / heads;
-	float *at = scratch;
-	struct tile t = {.a = a, .kv_head = head, .dv = padded(a->d_v)};
-	t.q = carve(&at, ROWS_MAX * dk);
-	t.s = carve(&at, ROWS_MAX * BT_KV_PAGE);
-	t.kt = carve(&at, dk * BT_KV_PAGE);
-	t.v = carve(&at, t.dv * BT_KV_PAGE);
-	t.tmp = carve(&at, STEP * dk);
-	t.split.acc = carve(&at, ROWS_MAX * t.dv);
-	t.all.acc = carve(&at, ROWS_MAX * t.dv);
+	struct tile t;
+	open_tile(&t, a, head, scratch);
 	for (size_t q = q0; q < q1; q += queries)
 		for (size_t h = 0; h < group; h += heads)
 			run_tile(&t, q, q1 - q < queries ? q1 - q : queries, head * group + h,
 			         group - h < heads ? group - h : heads);
+}
+
+void LEVEL_NAME(attention_split)(const struct bt_cpu_attn *a, uint32_t head, size_t q, size_t split, float *part,
+                                 void *scratch)
+{
+	size_t group = a->n_head / a->n_head_kv;
+	struct tile t;
+	open_tile(&t, a, head, scratch);
+	set_rows(&t, q, 1, head * group, group);
+	tile_with_split(&t, first_split(&t) + (int64_t)(split * BT_CPU_ATTN_SPLIT));
+	for (size_t r = 0; r < group; r++, part += bt_cpu_attn_part(a->d_v)) {
+		part[0] = t.split.max[r];
+		part[1] = t.split.sum[r];
+		memcpy(part + 2, t.split.acc + r * t.dv, a->d_v * sizeof *part);
+	}
+}
+
+void LEVEL_NAME(attention_join)(const struct bt_cpu_attn *a, uint32_t head, size_t q, const float *part, void *scratch)
+{
+	size_t group = a->n_head / a->n_head_kv;
+	struct tile t;
+	open_tile(&t, a, head, scratch);
+	set_rows(&t, q, 1, head * group, group);
+	for (int64_t begin = first_split(&t); begin < t.end[0]; begin += BT_CPU_ATTN_SPLIT) {
+		for (size_t r = 0; r < group; r++, part += bt_cpu_attn_part(a->d_v)) {
+			t.split.max[r] = part[0];
+			t.split.sum[r] = part[1];
+			memset(t.split.acc + r * t.dv, 0, t.dv * sizeof *part);
+			memcpy(t.split.acc + r * t.dv, part + 2, a->d_v * sizeof *part);
+		}
+		merge(&t, begin);
+	}
+	put_results(&t, q, head * group, group);
 }
 
 size_t LEVEL_NAME(attention_scratch)(size_t d_max)

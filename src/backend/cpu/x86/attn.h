@@ -8,6 +8,9 @@
 #if defined __AVX2__ && defined BT_LEVEL
 enum { ATTN_TILE = 32 };
 void LEVEL_NAME(attention)(const struct bt_cpu_attn *a, uint32_t head, size_t q0, size_t q1, void *scratch);
+void LEVEL_NAME(attention_split)(const struct bt_cpu_attn *a, uint32_t head, size_t q, size_t split, float *part,
+                                 void *scratch);
+void LEVEL_NAME(attention_join)(const struct bt_cpu_attn *a, uint32_t head, size_t q, const float *part, void *scratch);
 size_t LEVEL_NAME(attention_scratch)(size_t d_max);
 #endif
 

@@ -38,5 +38,7 @@ void INIT_NAME(BT_LEVEL)(struct bt_cpu_kernels *k, const struct bt_cpu_sizes *si
 	k->delta_net = LEVEL_NAME(delta_net);
 	k->mamba2 = LEVEL_NAME(mamba2);
 	k->attention = LEVEL_NAME(attention);
+	k->attention_split = LEVEL_NAME(attention_split);
+	k->attention_join = LEVEL_NAME(attention_join);
 	k->attn_tile = ATTN_TILE;
 }
