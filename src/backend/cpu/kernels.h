@@ -105,8 +105,8 @@ static inline size_t bt_cpu_attn_part(uint32_t d_v)
 /* Splits that a query at `pos` sees something of. */
 static inline size_t bt_cpu_attn_splits(int32_t pos, uint32_t window)
 {
-	int32_t first = window && pos + 1 > (int64_t)window ? pos + 1 - (int32_t)window : 0;
-	return (size_t)(pos / (int32_t)BT_CPU_ATTN_SPLIT - first / (int32_t)BT_CPU_ATTN_SPLIT + 1);
+	uint32_t last = (uint32_t)pos, first = window && last + 1 > window ? last + 1 - window : 0;
+	return last / BT_CPU_ATTN_SPLIT - first / BT_CPU_ATTN_SPLIT + 1u;
 }
 /* Query heads for which a single split can be asked. */
 #define BT_CPU_ATTN_GROUP 96u

@@ -393,9 +393,7 @@ static float *carve(float **at, size_t n)
 static void open_tile(struct tile *t, const struct bt_cpu_attn *a, uint32_t head, float *at)
 {
 	size_t dk = padded(a->d_k);
-	t->a = a;
-	t->kv_head = head;
-	t->dv = padded(a->d_v);
+	*t = (struct tile){.a = a, .kv_head = head, .dv = padded(a->d_v)};
 	t->q = carve(&at, ROWS_MAX * dk);
 	t->s = carve(&at, ROWS_MAX * BT_KV_PAGE);
 	t->kt = carve(&at, dk * BT_KV_PAGE);
