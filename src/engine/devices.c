@@ -227,11 +227,11 @@ enum baton_status bt_devices_open(struct bt_devices *d, const struct bt_plan *pl
 	if (!status) status = list ? place(d, rules, need, err) : place_by_default(d, rules, need, err);
 	if (!status && list) status = check_fit(d, rules, need, err);
 	if (!status) list_names(d);
+	struct bt_device_params own = *params;
+	own.by_turns = d->place.n_segments > 1;
 	for (uint32_t i = 0; i < d->n && !status; i++) {
 		struct bt_session_device *dev = &d->device[i];
 		if (!d->place.device[i].n_ops) continue;
-		struct bt_device_params own = *params;
-		own.by_turns = d->place.n_segments > 1;
 		status = bt_store_take(store, dev->backend, dev->index, &own, &dev->dev, err);
 		if (!status && d->place.n_segments > 1) status = bt_place_share(plan, &d->place, i, &dev->share, err);
 	}

@@ -171,7 +171,7 @@ size_t bt_cpu_scratch(const struct bt_exec *e)
 float *bt_cpu_window(struct bt_exec *e, uint32_t value, uint32_t part, bool leaves)
 {
 	(void)part, (void)leaves;
-	return (float *)((char *)e->scratch_mem.host + e->offset[value]);
+	return bt_cpu_value(e, value);
 }
 
 enum baton_status bt_cpu_compile(struct bt_device *dev, const struct bt_compile *c, struct bt_exec **out,
@@ -192,9 +192,6 @@ enum baton_status bt_cpu_compile(struct bt_device *dev, const struct bt_compile 
 		e->scratch = bt_mem_pages(BT_MEM_SCRATCH, e->scratch_size);
 		if (!e->scratch)
 			status = bt_fail_nomem(err, e->scratch_size, "working memory; a smaller -ub needs less");
-		e->scratch_mem = (struct bt_dev_mem){.host = e->scratch,
-		                                     .size = e->scratch_size,
-		                                     .cat = BT_MEM_SCRATCH};
 	}
 	if (!status) status = load_small(e, err);
 	if (!status) status = make_ropes(e, err);

@@ -32,9 +32,8 @@ struct bt_exec {
 	size_t *offset; /* [n_values] into scratch */
 	char *scratch;  /* the plan's values */
 	size_t scratch_size;
-	struct bt_dev_mem scratch_mem; /* the same, for crossing values */
-	struct bt_cpu_node *node;      /* [n_ops] */
-	float *small;                  /* what nodes' f32 point to */
+	struct bt_cpu_node *node; /* [n_ops] */
+	float *small;             /* what nodes' f32 point to */
 	struct bt_cpu_rope *rope;
 	uint32_t n_ropes;
 	struct bt_cpu_acts acts;  /* of the matmul under way */
