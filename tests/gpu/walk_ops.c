@@ -20,6 +20,20 @@ static void walk_rope(struct walk *w, uint32_t rows, uint32_t n_head, uint32_t d
 	free(x), free(c), free(s), free(got);
 }
 
+static void walk_copy(struct walk *w, uint32_t n)
+{
+	float *x = rows_of(w, n), *got = calloc(n + 1, 4);
+	snprintf(w->what, sizeof w->what, "copy of %u words", n);
+	struct bt_dev_mem m[] = {put(w, x, (size_t)n * 4), put(w, NULL, (size_t)n * 4 + 4)};
+	struct bt_gpu_copy_words p = {at(&m[0]), at(&m[1]), n};
+	launch(w, BT_GPU_K_copy, &p, (n + 1023) / 1024, 1, 1);
+	take(w, got, &m[1], (size_t)n * 4 + 4);
+	judge(w, OP_COPY, got, x, n);
+	judge(w, OP_COPY, got + n, &(float){0}, 1); /* what stands behind is left alone */
+	drop(w, m, 1);
+	free(x), free(got);
+}
+
 static void walk_gather(struct walk *w, uint32_t rows, uint32_t n)
 {
 	const uint32_t wanted[] = {0, rows / 2, rows - 1}, k = 3;
@@ -453,6 +467,8 @@ void walk_ops(struct walk *w)
 	walk_rope(w, 3, 5, 64, 32, true);
 	walk_rope(w, 7, 2, 80, 16, false);
 	walk_rope(w, 1, 1, 6, 3, false);
+	walk_copy(w, 1);
+	walk_copy(w, 1500);
 	walk_gather(w, 9, 300);
 	walk_gather(w, 4, 17);
 	walk_split(w, 3, 4, 64);

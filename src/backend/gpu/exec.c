@@ -162,7 +162,6 @@ static enum baton_status make_scratch(struct bt_exec *e, struct baton_error *err
 	if (!status) status = take(e, BT_GPU_LOCAL, e->part_floats * part_rows * 4 + 64, &e->part, err);
 	size_t groups = bt_gpu_groups_bytes(e->c.plan, e->c.n_tokens);
 	if (!status && groups) status = take(e, BT_GPU_LOCAL, groups, &e->groups, err);
-	if (!status) status = take(e, BT_GPU_LOCAL, logits, &e->logits_local, err);
 	if (!status) status = take(e, BT_GPU_READ, logits, &e->logits, err);
 	if (!status) status = make_boxes(e, err);
 	if (!status) status = bt_gpu_step_open(e, err);
@@ -174,8 +173,8 @@ static void release(struct bt_exec *e)
 	struct bt_gpu *gpu = e->dev->gpu;
 	gpu->driver->wait(gpu, NULL);
 	for (uint32_t i = 0; e->recorded && i < e->n_recorded; i++) gpu->driver->discard(gpu, e->recorded[i].rec);
-	struct bt_gpu_mem *mem[] = {&e->values,       &e->xq[0],  &e->xq[1], &e->halves, &e->part, &e->groups,
-	                            &e->logits_local, &e->logits, &e->inbox, &e->outbox, &e->step, &e->pages};
+	struct bt_gpu_mem *mem[] = {&e->values, &e->xq[0], &e->xq[1],  &e->halves, &e->part, &e->groups,
+	                            &e->logits, &e->inbox, &e->outbox, &e->step,   &e->pages};
 	for (size_t i = 0; i < sizeof mem / sizeof *mem; i++) gpu->driver->free(gpu, mem[i]);
 	for (uint32_t i = 0; i < e->n_held; i++) bt_gpu_weights_put(e->held[i]);
 	bt_mem_free(e->held);

@@ -58,7 +58,7 @@ struct bt_exec {
 	struct bt_gpu_mem groups; /* who chose which expert (lower_tiles.c) */
 	uint64_t part_floats;     /* that one row and split of the widest layer takes */
 	uint32_t n_head;          /* query heads of the layer that has most */
-	struct bt_gpu_mem logits_local, logits;
+	struct bt_gpu_mem logits; /* mapped: the product writes them where the CPU reads them */
 	struct bt_gpu_mem inbox, outbox; /* values from and for other devices, of one part at a time: mapped */
 	size_t *window;                  /* [plan->n_keeps] where each stands in its box */
 

@@ -82,12 +82,19 @@ void bt_gpu_emit(struct bt_gpu_lowering *l, struct bt_gpu_cmd cmd, const struct 
 	l->cmd[l->n++] = cmd;
 }
 
+void bt_gpu_emit_copy(struct bt_gpu_lowering *l, uint64_t dst, uint64_t src, uint64_t bytes,
+                      const struct bt_gpu_range *touched)
+{
+	struct bt_gpu_copy_words p = {.x = src, .y = dst, .n = (uint32_t)(bytes / 4)};
+	bt_gpu_emit(l, bt_gpu_cmd(BT_GPU_K_copy, &p, (p.n + 1023) / 1024, 1, 1), touched, 1);
+}
+
 static void lower_embed(struct bt_gpu_lowering *l)
 {
 	const struct bt_exec *e = l->e;
 	uint32_t v = l->op->out[0];
 	struct bt_gpu_range touched = bt_gpu_writes(l, v);
-	bt_gpu_emit(l, bt_gpu_cmd_copy(&e->values, e->offset[v], &e->step, e->at_embed, touched.size), &touched, 1);
+	bt_gpu_emit_copy(l, touched.address, e->step.address + e->at_embed, touched.size, &touched);
 }
 
 /* Does an operation leave another rounded form than v's behind? */
@@ -298,10 +305,9 @@ static void lower_crossings(struct bt_gpu_lowering *l, bool leaves)
 		if (!bt_gpu_crosses(e, i, l->shape.part, leaves)) continue;
 		struct bt_gpu_range touched = leaves ? bt_gpu_reads(l, v) : bt_gpu_writes(l, v);
 		if (!touched.size) continue;
-		bt_gpu_emit(l,
-		            leaves ? bt_gpu_cmd_copy(&e->outbox, e->window[i], &e->values, e->offset[v], touched.size)
-		                   : bt_gpu_cmd_copy(&e->values, e->offset[v], &e->inbox, e->window[i], touched.size),
-		            &touched, 1);
+		uint64_t box = (leaves ? e->outbox.address : e->inbox.address) + e->window[i];
+		bt_gpu_emit_copy(l, leaves ? box : touched.address, leaves ? touched.address : box, touched.size,
+		                 &touched);
 	}
 }
 
@@ -315,10 +321,8 @@ enum baton_status bt_gpu_lower(const struct bt_exec *e, struct bt_gpu_shape shap
 	                            .grouped = BT_NO_VALUE,
 	                            .err = err};
 	struct bt_part part = bt_plan_part(e->c.plan, shape.part);
-	bool logits = false;
 	lower_crossings(&l, false);
 	for (uint32_t i = part.first; i < part.first + part.n && !l.status; i++) {
-		logits |= e->c.plan->op[i].kind == BT_OP_LOGITS;
 		l.op = &e->c.plan->op[i];
 		l.node = &e->node[i];
 		if (i + 1 < part.first + part.n && (bt_gpu_lower_gated_norm(&l) || bt_gpu_lower_rope_store(&l))) i++;
@@ -326,11 +330,6 @@ enum baton_status bt_gpu_lower(const struct bt_exec *e, struct bt_gpu_shape shap
 		forget(&l);
 	}
 	lower_crossings(&l, true);
-	if (!l.status && logits && shape.n_logits) {
-		uint64_t size = (uint64_t)shape.n_logits * e->c.plan->n_vocab * sizeof(float);
-		struct bt_gpu_range touched = {e->logits_local.address, size, false};
-		bt_gpu_emit(&l, bt_gpu_cmd_copy(&e->logits, 0, &e->logits_local, 0, size), &touched, 1);
-	}
 	bt_mem_free(l.since);
 	*cmds = l.cmd;
 	*n = l.n;

@@ -36,6 +36,10 @@ typedef void (*bt_gpu_lower_fn)(struct bt_gpu_lowering *l);
 /* Append a command that touches those ranges; a barrier is put before it where it must be. */
 void bt_gpu_emit(struct bt_gpu_lowering *l, struct bt_gpu_cmd cmd, const struct bt_gpu_range *touched, uint32_t n);
 
+/* Bytes from src to dst by a kernel. */
+void bt_gpu_emit_copy(struct bt_gpu_lowering *l, uint64_t dst, uint64_t src, uint64_t bytes,
+                      const struct bt_gpu_range *touched);
+
 /* Address, rows and width of a value in this step. */
 uint64_t bt_gpu_value(const struct bt_gpu_lowering *l, uint32_t v);
 uint32_t bt_gpu_rows(const struct bt_gpu_lowering *l, uint32_t v);

@@ -184,7 +184,7 @@ static void emit_all(struct bt_gpu_lowering *l, struct bt_gpu_product f)
 	f.x = op->in[0];
 	for (f.i = 0; f.i < op->matmul.n_mats; f.i++) {
 		if (op->kind == BT_OP_LOGITS) {
-			f.y = l->e->logits_local.address;
+			f.y = l->e->logits.address;
 			f.dst = (struct bt_gpu_range){f.y, (uint64_t)f.n_tokens * l->e->c.plan->n_vocab * 4, true};
 		} else {
 			f.y = bt_gpu_value(l, op->out[f.i]);

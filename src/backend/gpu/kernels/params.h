@@ -213,6 +213,13 @@ struct bt_gpu_gather {
 	uint n_rows, n;
 };
 
+/* y = x: n words; both 4-byte aligned. */
+struct bt_gpu_copy_words {
+	PTR(in_u32) x;
+	PTR(io_u32) y;
+	uint n;
+};
+
 /* out[0], out[1]: runs of d values of x by turns. */
 struct bt_gpu_split {
 	PTR(in_f32) x; /* [n_total * 2] */
