@@ -149,7 +149,9 @@ static enum baton_status add_scratch(const struct bt_plan *plan, const struct bt
 		size_t size = 0;
 		if (!p->device[d].n_ops) continue;
 		status = bt_place_share(plan, p, d, &share, err);
-		if (!status) status = bt_plan_layout(&share, need->n_tokens, need->n_logits, offset, &size, err);
+		if (!status)
+			status = bt_plan_layout(&share, need->n_tokens, need->n_logits, BT_PLAN_REST, offset, &size,
+			                        err);
 		p->device[d].scratch = size;
 		bt_share_free(&share);
 	}

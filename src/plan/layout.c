@@ -41,8 +41,8 @@ static size_t find_place(const struct placed *at, size_t n, const struct placed 
 	return offset;
 }
 
-enum baton_status bt_plan_layout(const struct bt_plan *p, uint32_t n_tokens, uint32_t n_logits, size_t *offset,
-                                 size_t *size, struct baton_error *err)
+enum baton_status bt_plan_layout(const struct bt_plan *p, uint32_t n_tokens, uint32_t n_logits, uint32_t rest,
+                                 size_t *offset, size_t *size, struct baton_error *err)
 {
 	struct placed *at = bt_mem_array(BT_MEM_HOST, p->n_values + 1, sizeof *at);
 	if (!at) return bt_fail_nomem(err, p->n_values * sizeof *at, "planning memory");
@@ -56,8 +56,10 @@ enum baton_status bt_plan_layout(const struct bt_plan *p, uint32_t n_tokens, uin
 		for (size_t j = 0; j < sizeof op->out / sizeof *op->out; j++) note_use(at, op->out[j], i);
 	}
 	for (uint32_t i = 0; i < p->n_keeps; i++) note_use(at, p->keep[i].value, p->keep[i].op);
-	for (uint32_t v = 0; v < p->n_values; v++)
+	for (uint32_t v = 0; v < p->n_values; v++) {
+		at[v].last += rest;
 		if (at[v].first == UINT32_MAX) at[v].size = 0; /* not in this share */
+	}
 	qsort(at, p->n_values, sizeof *at, by_size);
 	*size = 0;
 	for (uint32_t i = 0; i < p->n_values; i++) {

@@ -228,11 +228,13 @@ void bt_plan_free(struct bt_plan *p);
  * written before it is read. A fault here is ours or a hostile file's: BATON_ERR_FORMAT. */
 enum baton_status bt_plan_check(const struct bt_plan *p, struct baton_error *err);
 
+#define BT_PLAN_REST 8u /* what GPUs ask for */
 /* The memory planner: give every value an offset such that values alive together don't overlap, for at most n_tokens
- * tokens and n_logits logit rows in a step. *size receives the bytes of scratch memory. Offsets are stored in
+ * tokens and n_logits logit rows in a step; so many operations pass (`rest`) before a value's memory is another's, for devices
+ * where neighbouring operations change places. *size receives the bytes of scratch memory. Offsets are stored in
  * offset[n_values] (the plan itself stays untouched: sessions differ in n_tokens). */
-enum baton_status bt_plan_layout(const struct bt_plan *p, uint32_t n_tokens, uint32_t n_logits, size_t *offset,
-                                 size_t *size, struct baton_error *err);
+enum baton_status bt_plan_layout(const struct bt_plan *p, uint32_t n_tokens, uint32_t n_logits, uint32_t rest,
+                                 size_t *offset, size_t *size, struct baton_error *err);
 
 /* Rows of value v in a step of n_tokens and n_logits. */
 size_t bt_plan_rows(const struct bt_plan *p, uint32_t v, uint32_t n_tokens, uint32_t n_logits);

@@ -401,7 +401,7 @@ static void run_by_numbers(const struct bt_plan *p, const struct bt_placement *p
 	for (uint32_t d = 0; d < pl->n_devices; d++) {
 		assert_int_equal(bt_place_share(p, pl, d, &share[d], NULL), BATON_OK);
 		offset[d] = calloc(p->n_values, sizeof **offset);
-		assert_int_equal(bt_plan_layout(&share[d], TOKENS, OUT, offset[d], &size, NULL), BATON_OK);
+		assert_int_equal(bt_plan_layout(&share[d], TOKENS, OUT, 0, offset[d], &size, NULL), BATON_OK);
 		assert_int_equal(size, pl->device[d].scratch);
 		mem[d] = calloc(size / 8 + 1, 8);
 	}

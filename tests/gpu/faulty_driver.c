@@ -96,12 +96,26 @@ static enum baton_status prepare(struct bt_gpu *gpu, const bool *wanted, struct 
 	return status ? status : emu_driver.prepare(inner(gpu), wanted, err);
 }
 
+/* The same commands; with faulty.backwards those between two barriers in the opposite order. */
+static void turn(const struct bt_gpu_cmd *cmd, uint32_t n, struct bt_gpu_cmd *out)
+{
+	for (uint32_t first = 0, end; first < n; first = end) {
+		end = first + 1;
+		while (end < n && !cmd[end].barrier) end++;
+		for (uint32_t i = first; i < end; i++) out[i] = cmd[faulty.backwards ? end - 1 - (i - first) : i];
+		faulty.beside += end - first - 1;
+	}
+}
+
 static enum baton_status record(struct bt_gpu *gpu, const struct bt_gpu_cmd *cmd, uint32_t n,
                                 struct bt_gpu_recording **out, struct baton_error *err)
 {
 	*out = NULL;
 	enum baton_status status = call(gpu, "record", err);
-	if (!status) status = emu_driver.record(inner(gpu), cmd, n, out, err);
+	struct bt_gpu_cmd *turned = status ? NULL : bt_mem_array(BT_MEM_HOST, n + 1, sizeof *turned);
+	if (turned) turn(cmd, n, turned);
+	if (!status) status = emu_driver.record(inner(gpu), turned ? turned : cmd, n, out, err);
+	bt_mem_free(turned);
 	if (!status) faulty.recordings++;
 	return status;
 }

@@ -17,6 +17,8 @@ struct faulty {
 	uint64_t limit;                       /* and may; 0: any number */
 	uint64_t weights;                     /* bytes of weights taken, ever */
 	unsigned kernels;                     /* made ready, ever, each device's own */
+	bool backwards;                       /* what stands between two barriers is recorded in the opposite order */
+	unsigned beside;                      /* commands recorded that may run beside the one before them, ever */
 };
 extern struct faulty faulty;
 

@@ -187,7 +187,7 @@ enum baton_status bt_cpu_compile(struct bt_device *dev, const struct bt_compile 
 	e->node = bt_mem_array(BT_MEM_HOST, c->plan->n_ops + 1, sizeof *e->node);
 	if (!e->offset || !e->node) status = bt_fail_nomem(err, 0, "a plan");
 	for (uint32_t i = 0; !status && i < c->plan->n_ops; i++) e->node[i].op = &c->plan->op[i];
-	if (!status) status = bt_plan_layout(c->plan, c->n_tokens, c->n_logits, e->offset, &e->scratch_size, err);
+	if (!status) status = bt_plan_layout(c->plan, c->n_tokens, c->n_logits, 0, e->offset, &e->scratch_size, err);
 	if (!status) {
 		e->scratch = bt_mem_pages(BT_MEM_SCRATCH, e->scratch_size);
 		if (!e->scratch)

@@ -151,11 +151,12 @@ float *bt_gpu_window(struct bt_exec *e, uint32_t value, uint32_t part, bool leav
 static enum baton_status make_scratch(struct bt_exec *e, struct baton_error *err)
 {
 	size_t values, rounded, halves, logits = (size_t)e->c.n_logits * e->c.plan->n_vocab * sizeof(float);
-	enum baton_status status = bt_plan_layout(e->c.plan, e->c.n_tokens, e->c.n_logits, e->offset, &values, err);
+	enum baton_status status = bt_plan_layout(e->c.plan, e->c.n_tokens, e->c.n_logits, BT_PLAN_REST, e->offset, &values, err);
 	plan_parts(e);
 	if (!status) status = take(e, BT_GPU_LOCAL, values + 64, &e->values, err);
 	rounded_bytes(e, &rounded, &halves);
-	for (int i = 0; i < 2 && !status; i++) status = take(e, BT_GPU_LOCAL, rounded, &e->xq[i], err);
+	for (uint32_t i = 0; i < BT_GPU_ROUNDED && !status; i++)
+		status = take(e, BT_GPU_LOCAL, rounded, &e->xq[i], err);
 	if (!status && halves && e->dev->gpu->caps.matrix_cores && e->c.n_tokens >= BT_GPU_MATRIX_FROM)
 		status = take(e, BT_GPU_LOCAL, halves, &e->halves, err);
 	size_t part_rows = e->c.n_tokens < 16 ? BT_GPU_SPLIT_ROWS : BT_GPU_TILE_SPLIT_ROWS;
@@ -173,9 +174,10 @@ static void release(struct bt_exec *e)
 	struct bt_gpu *gpu = e->dev->gpu;
 	gpu->driver->wait(gpu, NULL);
 	for (uint32_t i = 0; e->recorded && i < e->n_recorded; i++) gpu->driver->discard(gpu, e->recorded[i].rec);
-	struct bt_gpu_mem *mem[] = {&e->values, &e->xq[0], &e->xq[1],  &e->halves, &e->part, &e->groups,
-	                            &e->logits, &e->inbox, &e->outbox, &e->step,   &e->pages};
+	struct bt_gpu_mem *mem[] = {&e->values, &e->halves, &e->part, &e->groups, &e->logits,
+	                            &e->inbox,  &e->outbox, &e->step, &e->pages};
 	for (size_t i = 0; i < sizeof mem / sizeof *mem; i++) gpu->driver->free(gpu, mem[i]);
+	for (uint32_t i = 0; i < BT_GPU_ROUNDED; i++) gpu->driver->free(gpu, &e->xq[i]);
 	for (uint32_t i = 0; i < e->n_held; i++) bt_gpu_weights_put(e->held[i]);
 	bt_mem_free(e->held);
 	bt_mem_free(e->offset);

@@ -14,6 +14,8 @@
 #define BT_GPU_SPLIT_ROWS      512u
 #define BT_GPU_TILE_SPLIT_ROWS 2048u
 #define BT_GPU_SPLIT_KEYS      BT_KV_PAGE
+/* Buffers for rounded activations, by turns: as many values can stand there at once. */
+#define BT_GPU_ROUNDED 4u
 /* Matrix cores take products of at least so many tokens. */
 #define BT_GPU_MATRIX_FROM 33u
 
@@ -51,8 +53,8 @@ struct bt_exec {
 	const struct bt_rope **rope; /* [n_ropes] distinct settings */
 	uint32_t n_ropes;
 
-	struct bt_gpu_mem values; /* the plan's values */
-	struct bt_gpu_mem xq[2];  /* rounded activations, used by turns */
+	struct bt_gpu_mem values;             /* the plan's values */
+	struct bt_gpu_mem xq[BT_GPU_ROUNDED]; /* rounded activations */
 	struct bt_gpu_mem halves; /* activations for matrix cores: a scale per row, then the halves (lower_tiles.c) */
 	struct bt_gpu_mem part;   /* partial results of attention */
 	struct bt_gpu_mem groups; /* who chose which expert (lower_tiles.c) */

@@ -49,11 +49,6 @@ static bool room(struct bt_gpu_lowering *l, void **array, uint32_t n, uint32_t *
 	return true;
 }
 
-static bool clash(const struct bt_gpu_range *a, const struct bt_gpu_range *b)
-{
-	return (a->write || b->write) && a->address < b->address + b->size && b->address < a->address + a->size;
-}
-
 void bt_gpu_emit(struct bt_gpu_lowering *l, struct bt_gpu_cmd cmd, const struct bt_gpu_range *touched, uint32_t n)
 {
 	const struct bt_gpu_caps *caps = &l->e->dev->gpu->caps;
@@ -66,20 +61,16 @@ void bt_gpu_emit(struct bt_gpu_lowering *l, struct bt_gpu_cmd cmd, const struct 
 		                    bt_gpu_kernel_table[cmd.kernel].name, cmd.grid[i], caps->max_grid[i]);
 		return;
 	}
-	for (uint32_t i = 0; i < n && !cmd.barrier; i++)
-		for (uint32_t j = 0; j < l->n_since && !cmd.barrier; j++)
-			cmd.barrier = clash(&touched[i], &l->since[j]);
-	if (cmd.barrier) l->n_since = 0;
 	for (uint32_t i = 0; i < n; i++) {
-		void *array = l->since;
-		if (!room(l, &array, l->n_since, &l->cap_since, sizeof *l->since)) return;
-		l->since = array;
-		l->since[l->n_since++] = touched[i];
+		void *array = l->range;
+		if (!room(l, &array, l->n_ranges, &l->cap_ranges, sizeof *l->range)) return;
+		l->range = array;
+		l->range[l->n_ranges++] = touched[i];
 	}
-	void *array = l->cmd;
-	if (!room(l, &array, l->n, &l->cap, sizeof *l->cmd)) return;
-	l->cmd = array;
-	l->cmd[l->n++] = cmd;
+	void *array = l->emitted;
+	if (!room(l, &array, l->n, &l->cap, sizeof *l->emitted)) return;
+	l->emitted = array;
+	l->emitted[l->n++] = (struct bt_gpu_emitted){.cmd = cmd, .first = l->n_ranges - n, .n = n};
 }
 
 void bt_gpu_emit_copy(struct bt_gpu_lowering *l, uint64_t dst, uint64_t src, uint64_t bytes,
@@ -97,11 +88,12 @@ static void lower_embed(struct bt_gpu_lowering *l)
 	bt_gpu_emit_copy(l, touched.address, e->step.address + e->at_embed, touched.size, &touched);
 }
 
-/* Does an operation leave another rounded form than v's behind? */
-static bool rounds_other(const struct bt_gpu_node *node, const struct bt_op *op, uint32_t v)
+/* How many rounded forms of other values than v an operation may leave behind. */
+static uint32_t rounds_others(const struct bt_gpu_node *node, const struct bt_op *op, uint32_t v)
 {
-	if (op->kind == BT_OP_RMS_NORM || op->kind == BT_OP_ATTENTION || op->kind == BT_OP_GATE) return true;
-	return bt_gpu_reads_rounded(node, op) && (op->in[0] != v || op->matmul.epilogue == BT_EPI_SILU_GATE);
+	if (op->kind == BT_OP_RMS_NORM || op->kind == BT_OP_ATTENTION || op->kind == BT_OP_GATE) return 1;
+	if (!bt_gpu_reads_rounded(node, op)) return 0;
+	return (op->in[0] != v) + (op->matmul.epilogue == BT_EPI_SILU_GATE);
 }
 
 void bt_gpu_readers(const struct bt_gpu_lowering *l, uint32_t v, bool *floats, bool *rounded)
@@ -109,6 +101,7 @@ void bt_gpu_readers(const struct bt_gpu_lowering *l, uint32_t v, bool *floats, b
 	const struct bt_plan *p = l->e->c.plan;
 	struct bt_part part = bt_plan_part(p, l->shape.part);
 	bool lost = false; /* the rounded form is overwritten: who wants it makes it again from the floats */
+	uint32_t others = 0;
 	*floats = *rounded = false;
 	/* What another device reads, and what a later part rounds again. */
 	for (uint32_t i = 0; i < p->n_keeps; i++) *floats |= p->keep[i].value == v;
@@ -128,7 +121,8 @@ void bt_gpu_readers(const struct bt_gpu_lowering *l, uint32_t v, bool *floats, b
 			*floats |= bt_op_adds(op);
 			return;
 		}
-		lost |= rounds_other(&l->e->node[i], op, v);
+		others += rounds_others(&l->e->node[i], op, v);
+		lost |= others >= BT_GPU_ROUNDED;
 	}
 }
 
@@ -290,9 +284,9 @@ static void forget(struct bt_gpu_lowering *l)
 		if (l->op->out[j] == l->grouped) l->grouped = BT_NO_VALUE;
 		if (l->op->out[j] == l->halved) l->halved = BT_NO_VALUE;
 	}
-	if (!l->fresh)
-		for (uint32_t j = 0; j < BT_MAX_MATS; j++)
-			if (l->op->out[j] == l->rounded) l->rounded = BT_NO_VALUE;
+	for (uint32_t i = 0; i < BT_GPU_ROUNDED; i++)
+		for (uint32_t j = 0; j < BT_MAX_MATS && !l->fresh; j++)
+			if (l->op->out[j] == l->rounded[i]) l->rounded[i] = BT_NO_VALUE;
 	l->fresh = false;
 }
 
@@ -314,13 +308,9 @@ static void lower_crossings(struct bt_gpu_lowering *l, bool leaves)
 enum baton_status bt_gpu_lower(const struct bt_exec *e, struct bt_gpu_shape shape, struct bt_gpu_cmd **cmds,
                                uint32_t *n, struct baton_error *err)
 {
-	struct bt_gpu_lowering l = {.e = e,
-	                            .shape = shape,
-	                            .rounded = BT_NO_VALUE,
-	                            .halved = BT_NO_VALUE,
-	                            .grouped = BT_NO_VALUE,
-	                            .err = err};
+	struct bt_gpu_lowering l = {.e = e, .shape = shape, .halved = BT_NO_VALUE, .grouped = BT_NO_VALUE, .err = err};
 	struct bt_part part = bt_plan_part(e->c.plan, shape.part);
+	for (uint32_t i = 0; i < BT_GPU_ROUNDED; i++) l.rounded[i] = BT_NO_VALUE;
 	lower_crossings(&l, false);
 	for (uint32_t i = part.first; i < part.first + part.n && !l.status; i++) {
 		l.op = &e->c.plan->op[i];
@@ -330,8 +320,8 @@ enum baton_status bt_gpu_lower(const struct bt_exec *e, struct bt_gpu_shape shap
 		forget(&l);
 	}
 	lower_crossings(&l, true);
-	bt_mem_free(l.since);
-	*cmds = l.cmd;
-	*n = l.n;
-	return l.status;
+	enum baton_status status = bt_gpu_schedule(&l, cmds, n);
+	bt_mem_free(l.emitted);
+	bt_mem_free(l.range);
+	return status;
 }

@@ -12,20 +12,27 @@ struct bt_gpu_range {
 	bool write;
 };
 
+/* A command, what it touches, and its level: one more than that of the last command that it has to wait for. */
+struct bt_gpu_emitted {
+	struct bt_gpu_cmd cmd;
+	uint32_t first, n;       /* ranges */
+	uint32_t level, highest; /* of this one; of all up to this one */
+};
+
 struct bt_gpu_lowering {
 	const struct bt_exec *e;
 	struct bt_gpu_shape shape;
 	const struct bt_op *op;
 	const struct bt_gpu_node *node;
-	struct bt_gpu_cmd *cmd;
+	struct bt_gpu_emitted *emitted;
 	uint32_t n, cap;
-	struct bt_gpu_range *since; /* what was touched since the last barrier */
-	uint32_t n_since, cap_since;
-	uint32_t rounded; /* the value whose rounded form stands in xq[turn], or BT_NO_VALUE */
-	uint32_t turn;
-	uint32_t halved;  /* the value that stands in e->halves for matrix cores, or BT_NO_VALUE */
-	uint32_t grouped; /* the choice of experts whose lists stand in e->groups, or BT_NO_VALUE */
-	bool fresh;       /* the operation under way has written the rounded form of its own result */
+	struct bt_gpu_range *range; /* what the commands touch */
+	uint32_t n_ranges, cap_ranges;
+	uint32_t rounded[BT_GPU_ROUNDED]; /* the values whose rounded forms stand in e->xq, or BT_NO_VALUE */
+	uint32_t turn;                    /* the one written last */
+	uint32_t halved;                  /* the value that stands in e->halves for matrix cores, or BT_NO_VALUE */
+	uint32_t grouped;                 /* the choice of experts whose lists stand in e->groups, or BT_NO_VALUE */
+	bool fresh;                       /* the operation under way has written the rounded form of its own result */
 	struct baton_error *err;
 	enum baton_status status; /* sticky */
 };
@@ -33,7 +40,8 @@ struct bt_gpu_lowering {
 /* One function per kind of operation; NULL: the GPU has no kernel for it yet. */
 typedef void (*bt_gpu_lower_fn)(struct bt_gpu_lowering *l);
 
-/* Append a command that touches those ranges; a barrier is put before it where it must be. */
+/* Append a command that touches those ranges. All that it reads or writes must be said but weights and the step block, which no
+ * command writes: commands change places (bt_gpu_schedule). */
 void bt_gpu_emit(struct bt_gpu_lowering *l, struct bt_gpu_cmd cmd, const struct bt_gpu_range *touched, uint32_t n);
 
 /* Bytes from src to dst by a kernel. */
@@ -62,6 +70,8 @@ void bt_gpu_lower_matmul(struct bt_gpu_lowering *l);
 void bt_gpu_lower_experts(struct bt_gpu_lowering *l);
 /* Where value v stands rounded to 8 bits, after rounding it if need be. */
 uint64_t bt_gpu_rounded(struct bt_gpu_lowering *l, uint32_t v);
+/* lower_schedule.c: the commands, sorted by level, with a barrier between levels: *cmds (bt_mem_free) and *n. */
+enum baton_status bt_gpu_schedule(struct bt_gpu_lowering *l, struct bt_gpu_cmd **cmds, uint32_t *n);
 /* Take the next buffer for v's rounded form, which the caller writes itself. */
 struct bt_gpu_range bt_gpu_take_rounded(struct bt_gpu_lowering *l, uint32_t v);
 bool bt_gpu_reads_rounded(const struct bt_gpu_node *node, const struct bt_op *op);

@@ -64,8 +64,10 @@ bool bt_gpu_reads_rounded(const struct bt_gpu_node *node, const struct bt_op *op
 
 struct bt_gpu_range bt_gpu_take_rounded(struct bt_gpu_lowering *l, uint32_t v)
 {
-	l->turn ^= 1;
-	l->rounded = v;
+	for (uint32_t i = 0; i < BT_GPU_ROUNDED; i++)
+		if (l->rounded[i] == v) l->rounded[i] = BT_NO_VALUE;
+	l->turn = (l->turn + 1) % BT_GPU_ROUNDED;
+	l->rounded[l->turn] = v;
 	if (l->halved == v) l->halved = BT_NO_VALUE;
 	l->fresh = true;
 	return (struct bt_gpu_range){l->e->xq[l->turn].address, bt_gpu_rounded_bytes(l, v), true};
@@ -73,7 +75,8 @@ struct bt_gpu_range bt_gpu_take_rounded(struct bt_gpu_lowering *l, uint32_t v)
 
 uint64_t bt_gpu_rounded(struct bt_gpu_lowering *l, uint32_t v)
 {
-	if (l->rounded == v) return l->e->xq[l->turn].address;
+	for (uint32_t i = 0; i < BT_GPU_ROUNDED; i++)
+		if (l->rounded[i] == v) return l->e->xq[i].address;
 	struct bt_gpu_range touched[] = {bt_gpu_reads(l, v), bt_gpu_take_rounded(l, v)};
 	l->fresh = false;
 	struct bt_gpu_quantize p = {.x = bt_gpu_value(l, v),
