@@ -70,7 +70,7 @@ static void walk_product(struct walk *w, const struct bt_type *type, bool exact,
 	}
 	take(w, got, &dy, n * rows * 4);
 	cpu_product(w, &t, &a, floats, want);
-	judge(w, floats ? OP_FLOAT_PRODUCT : split > 1 ? OP_SPLIT_PRODUCT : OP_PRODUCT, got, want, n * rows);
+	judge(w, product_op(m, split), got, want, n * rows);
 	bt_gpu_device_free(w->device, &dx);
 	/* The tensor goes away, and with it what the device knows of it. */
 	((struct bt_gpu_matrix *)m)->tensor = NULL;

@@ -19,6 +19,7 @@ enum op {
 	OP_NORM,
 	OP_ROUND,
 	OP_PRODUCT,
+	OP_HALVES_PRODUCT,
 	OP_SPLIT_PRODUCT,
 	OP_FLOAT_PRODUCT,
 	OP_GATE,
@@ -39,6 +40,7 @@ static const double tolerance[OPS] = {
 	[OP_NORM] = 1e-6,             /* another order in one sum */
 	[OP_ROUND] = 0,               /* the same arithmetic */
 	[OP_PRODUCT] = 4e-7,          /* the same order; Vulkan's fma may round twice */
+	[OP_HALVES_PRODUCT] = 4e-7,   /* halves of 32 values are scaled each: one rounding more */
 	[OP_SPLIT_PRODUCT] = 1e-6,    /* teams share a row: another order */
 	[OP_FLOAT_PRODUCT] = 2e-6,    /* another order */
 	[OP_GATE] = 2e-6,             /* the target's own exp */
@@ -165,7 +167,27 @@ static inline void free_acts(struct bt_cpu_acts *a)
 	free(a->sum);
 }
 
-/* A matrix of any type, of random values; bytes at random where baton can't write the type, with scales kept sane. */
+/* A block of bytes at random, drawn again until its scales are such as weights have. */
+static inline void draw_block(struct walk *w, const struct bt_type *type, unsigned char *block)
+{
+	int8_t q[256];
+	float scale[16], least, most;
+	do {
+		for (uint32_t i = 0; i < type->bytes; i++) {
+			draw(w);
+			block[i] = (unsigned char)(w->rng >> 56);
+		}
+		type->unpack_i8(block, q, scale, NULL, type->block);
+		least = most = fabsf(scale[0]);
+		for (uint32_t i = 1; i < type->block / type->group; i++) {
+			least = fminf(least, fabsf(scale[i]));
+			most = fmaxf(most, fabsf(scale[i]));
+		}
+	} while (!(least > 1e-3f && most < 1));
+}
+
+/* A matrix of any type, of random values; of random bytes where baton can't write the type. MXFP4's are so small that no half
+ * could be their scale. */
 static inline struct bt_tensor matrix_of(struct walk *w, const struct bt_type *type, uint64_t k, uint64_t rows)
 {
 	struct bt_tensor t = {.type = type, .n_dims = 2, .dim = {k, rows, 1, 1}, .n_rows = rows};
@@ -173,16 +195,26 @@ static inline struct bt_tensor matrix_of(struct walk *w, const struct bt_type *t
 	t.size = t.matrix_bytes = t.row_bytes * rows;
 	unsigned char *data = calloc(1, t.size);
 	float *x = rows_of(w, k);
+	for (uint64_t i = 0; i < k && type->id == BT_TYPE_MXFP4; i++) x[i] *= 1e-12f;
 	for (uint64_t r = 0; r < rows; r++) {
 		if (type->pack) type->pack(x, data + r * t.row_bytes, k, NULL);
 		else
-			for (uint64_t i = 0; i < t.row_bytes; i++)
-				data[r * t.row_bytes + i] = (unsigned char)((draw(w) + 4) * 9);
-		x[r % k] = draw(w) * 3;
+			for (uint64_t b = 0; b < k / type->block; b++)
+				draw_block(w, type, data + r * t.row_bytes + b * type->bytes);
+		x[r % k] *= -1.5f;
 	}
 	free(x);
 	t.data = data;
 	return t;
+}
+
+/* How near the CPU a product with rounded activations must be. */
+static inline enum op product_op(const struct bt_gpu_matrix *m, uint32_t split)
+{
+	bool halves = m->format == BT_GPU_F_i2_book || m->format == BT_GPU_F_i2_grid;
+	if (bt_gpu_format_is_float(m->format)) return OP_FLOAT_PRODUCT;
+	if (split > 1) return OP_SPLIT_PRODUCT;
+	return halves && m->tensor->type->group == 32 ? OP_HALVES_PRODUCT : OP_PRODUCT;
 }
 
 static inline void cpu_product(struct walk *w, const struct bt_tensor *t, const struct bt_cpu_acts *a, bool as_float,

@@ -391,11 +391,7 @@ static void walk_experts(struct walk *w, const struct bt_type *type, bool exact,
 		uint32_t expert = choice[i / USED * 2 * USED + i % USED], row = c->per_slot ? i : i / USED;
 		memcpy(want + (size_t)i * c->rows, all + ((size_t)row * EXPERTS + expert) * c->rows, c->rows * 4);
 	}
-	judge(w,
-	      floats         ? OP_FLOAT_PRODUCT
-	      : c->split > 1 ? OP_SPLIT_PRODUCT
-	                     : OP_PRODUCT,
-	      got, want, (size_t)slots * c->rows);
+	judge(w, product_op(s.m, c->split), got, want, (size_t)slots * c->rows);
 	drop(w, m, 2);
 	forget(&s);
 	free_acts(&a);

@@ -1,10 +1,29 @@
 #include "backend/gpu/formats.h"
-#include "quant/k_scales.h"
+#include "backend/gpu/blocks.h"
 #include "quant/types.h"
 
 #include <string.h>
 
-enum scales { SCALES_HALF, SCALES_HALF_MIN, SCALES_SUPER_MIN, SCALES_SUPER_16, SCALES_FLOAT, SCALES_FLOAT_32 };
+enum scales {
+	SCALES_HALF,
+	SCALES_HALF_MIN,
+	SCALES_SUPER_MIN,
+	SCALES_SUPER_16,
+	SCALES_HALF_SUPER,
+	SCALES_ODD,
+	SCALES_ODD_16,
+	SCALES_NIBBLES_MIN
+};
+
+/* Bits of a value, or how it is looked up: what 32 of them take, and the entries of a book, in words (kernels/weights.k). */
+enum bits { BOOK_4 = 12, BOOK_2, GRID_3, GRID_2 };
+static const struct bits_shape {
+	uint8_t q, high;
+	uint16_t book;
+} bits_shapes[] = {
+	[4] = {16, 0, 0},        [5] = {16, 4, 0},       [6] = {16, 8, 0},       [8] = {32, 0, 0},
+	[BOOK_4] = {16, 0, 256}, [BOOK_2] = {8, 0, 256}, [GRID_3] = {8, 4, 512}, [GRID_2] = {8, 0, 2048},
+};
 
 /* kernels/formats.inc */
 static const struct shape {
@@ -17,69 +36,43 @@ static const struct shape {
 #undef FORMAT
 };
 
-/* A block's scale of scales, its 8 (or 16) scales and minima. */
-typedef void (*super_fn)(const void *block, float *d, float *dmin, int *scale, int *min);
-
-struct half_head {
-	uint16_t d, dmin;
-	uint8_t scales[12];
-} BT_BLOCK;
-
-static void super_q4_k(const void *block, float *d, float *dmin, int *scale, int *min)
-{
-	const struct half_head *b = block;
-	*d = bt_f16_to_f32(b->d);
-	*dmin = bt_f16_to_f32(b->dmin);
-	for (int g = 0; g < 8; g++) bt_k_scale_min(b->scales, g, &scale[g], &min[g]);
-}
-
-static void super_q6_k(const void *block, float *d, float *dmin, int *scale, int *min)
-{
-	const uint8_t *b = block;
-	(void)min;
-	for (int g = 0; g < 16; g++) scale[g] = (int8_t)b[192 + g];
-	*d = bt_f16_to_f32((uint16_t)bt_load_u16(b + 208));
-	*dmin = 0;
-}
-
-static void super_q3_k(const void *block, float *d, float *dmin, int *scale, int *min)
-{
-	const uint8_t *b = block, *s = b + 96;
-	(void)min;
-	for (int g = 0; g < 16; g++)
-		scale[g] = ((s[g % 8] >> g / 8 * 4 & 15) | (s[8 + g % 4] >> g / 4 * 2 & 3) << 4) - 32;
-	*d = bt_f16_to_f32((uint16_t)bt_load_u16(b + 108));
-	*dmin = 0;
-}
-
-/* Which type takes which format; the rest takes i8_float or, with a scale per 32 values, i8_float_32. */
+/* Which type takes which format; super and book where the format has scales of scales and a book (blocks.h). */
 static const struct row {
 	bool set;
 	enum bt_gpu_format format;
-	super_fn super;
+	bt_gpu_super_fn super;
+	const struct bt_gpu_book *book;
 } rows[BT_TYPE_COUNT] = {
-	[BT_TYPE_F32] = {true, BT_GPU_F_f32, NULL},
-	[BT_TYPE_F16] = {true, BT_GPU_F_f16, NULL},
-	[BT_TYPE_BF16] = {true, BT_GPU_F_bf16, NULL},
-	[BT_TYPE_Q4_0] = {true, BT_GPU_F_i4_half, NULL},
-	[BT_TYPE_Q4_1] = {true, BT_GPU_F_i4_half_min, NULL},
-	[BT_TYPE_Q5_0] = {true, BT_GPU_F_i5_half, NULL},
-	[BT_TYPE_Q5_1] = {true, BT_GPU_F_i5_half_min, NULL},
-	[BT_TYPE_Q8_0] = {true, BT_GPU_F_i8_half, NULL},
-	[BT_TYPE_Q3_K] = {true, BT_GPU_F_i4_super_16, super_q3_k},
-	[BT_TYPE_Q4_K] = {true, BT_GPU_F_i4_super_min, super_q4_k},
-	[BT_TYPE_Q5_K] = {true, BT_GPU_F_i5_super_min, super_q4_k},
-	[BT_TYPE_Q6_K] = {true, BT_GPU_F_i6_super_16, super_q6_k},
-	[BT_TYPE_IQ4_NL] = {true, BT_GPU_F_i8_half, NULL},
-	[BT_TYPE_TQ1_0] = {true, BT_GPU_F_i8_half, NULL},
-	[BT_TYPE_TQ2_0] = {true, BT_GPU_F_i8_half, NULL},
+	[BT_TYPE_F32] = {true, BT_GPU_F_f32, NULL, NULL},
+	[BT_TYPE_F16] = {true, BT_GPU_F_f16, NULL, NULL},
+	[BT_TYPE_BF16] = {true, BT_GPU_F_bf16, NULL, NULL},
+	[BT_TYPE_Q4_0] = {true, BT_GPU_F_i4_half, NULL, NULL},
+	[BT_TYPE_Q4_1] = {true, BT_GPU_F_i4_half_min, NULL, NULL},
+	[BT_TYPE_Q5_0] = {true, BT_GPU_F_i5_half, NULL, NULL},
+	[BT_TYPE_Q5_1] = {true, BT_GPU_F_i5_half_min, NULL, NULL},
+	[BT_TYPE_Q8_0] = {true, BT_GPU_F_i8_half, NULL, NULL},
+	[BT_TYPE_Q2_K] = {true, BT_GPU_F_i2_book, bt_gpu_super_q2_k, &bt_gpu_book_q2_k},
+	[BT_TYPE_Q3_K] = {true, BT_GPU_F_i4_super_16, bt_gpu_super_q3_k, NULL},
+	[BT_TYPE_Q4_K] = {true, BT_GPU_F_i4_super_min, bt_gpu_super_q4_k, NULL},
+	[BT_TYPE_Q5_K] = {true, BT_GPU_F_i5_super_min, bt_gpu_super_q4_k, NULL},
+	[BT_TYPE_Q6_K] = {true, BT_GPU_F_i6_super_16, bt_gpu_super_q6_k, NULL},
+	[BT_TYPE_IQ1_S] = {true, BT_GPU_F_i2_book, bt_gpu_super_iq1_s, &bt_gpu_book_iq1},
+	[BT_TYPE_IQ1_M] = {true, BT_GPU_F_i2_book, bt_gpu_super_iq1_m, &bt_gpu_book_iq1},
+	[BT_TYPE_IQ2_XXS] = {true, BT_GPU_F_i2_grid, bt_gpu_super_iq2_xxs, &bt_gpu_book_iq2_xxs},
+	[BT_TYPE_IQ2_XS] = {true, BT_GPU_F_i2_grid, bt_gpu_super_iq2_xs, &bt_gpu_book_iq2_xs},
+	[BT_TYPE_IQ2_S] = {true, BT_GPU_F_i2_grid, bt_gpu_super_iq2_s, &bt_gpu_book_iq2_s},
+	[BT_TYPE_IQ3_XXS] = {true, BT_GPU_F_i3_grid, bt_gpu_super_iq3_xxs, &bt_gpu_book_iq3_xxs},
+	[BT_TYPE_IQ3_S] = {true, BT_GPU_F_i3_grid, bt_gpu_super_iq3_s, &bt_gpu_book_iq3_s},
+	[BT_TYPE_IQ4_NL] = {true, BT_GPU_F_i4_book, NULL, &bt_gpu_book_iq4},
+	[BT_TYPE_IQ4_XS] = {true, BT_GPU_F_i4_book, bt_gpu_super_iq4_xs, &bt_gpu_book_iq4},
+	[BT_TYPE_MXFP4] = {true, BT_GPU_F_i4_book, NULL, &bt_gpu_book_mxfp4},
+	[BT_TYPE_TQ1_0] = {true, BT_GPU_F_i2_book, bt_gpu_super_tq1_0, &bt_gpu_book_tq},
+	[BT_TYPE_TQ2_0] = {true, BT_GPU_F_i2_book, bt_gpu_super_tq2_0, &bt_gpu_book_tq},
 };
 
 enum bt_gpu_format bt_gpu_format_of(const struct bt_type *type, bool exact)
 {
-	if (exact) return BT_GPU_F_f32;
-	if (rows[type->id].set) return rows[type->id].format;
-	return type->group == 32 ? BT_GPU_F_i8_float_32 : BT_GPU_F_i8_float;
+	return exact || !rows[type->id].set ? BT_GPU_F_f32 : rows[type->id].format;
 }
 
 bool bt_gpu_format_is_float(enum bt_gpu_format f)
@@ -96,20 +89,28 @@ struct bt_gpu_row_bytes bt_gpu_row_bytes(enum bt_gpu_format f, uint64_t k)
 		return b;
 	}
 	const struct shape *s = &shapes[f];
-	b.plane[BT_GPU_PLANE_Q] = n * (s->bits == 8 ? 32 : 16);
-	b.plane[BT_GPU_PLANE_HIGH] = s->bits == 8 ? 0 : n * 4u * (s->bits - 4u);
-	switch (s->scales) {
-	case SCALES_HALF: b.plane[BT_GPU_PLANE_SCALE] = (n + 1) / 2 * 4; break;
-	case SCALES_HALF_MIN: b.plane[BT_GPU_PLANE_SCALE] = n * 4; break;
-	case SCALES_FLOAT: b.plane[BT_GPU_PLANE_SCALE] = n * 16; break;
-	case SCALES_FLOAT_32: b.plane[BT_GPU_PLANE_SCALE] = n * 8; break;
-	case SCALES_SUPER_MIN:
-	case SCALES_SUPER_16:
-		b.plane[BT_GPU_PLANE_SCALE] = n * 2;
-		b.plane[BT_GPU_PLANE_SUPER] = n / 8 * 4;
-		break;
-	}
+	b.plane[BT_GPU_PLANE_Q] = n * bits_shapes[s->bits].q;
+	b.plane[BT_GPU_PLANE_HIGH] = n * bits_shapes[s->bits].high;
+	b.plane[BT_GPU_PLANE_SCALE] = s->scales == SCALES_HALF_MIN ? n * 4 : (n + 1) / 2 * 4;
+	if (s->scales != SCALES_HALF && s->scales != SCALES_HALF_MIN) b.plane[BT_GPU_PLANE_SUPER] = (n + 7) / 8 * 4;
 	return b;
+}
+
+uint32_t bt_gpu_book_bytes(enum bt_gpu_format f)
+{
+	uint32_t words = bt_gpu_format_is_float(f) ? 0 : bits_shapes[shapes[f].bits].book;
+	return words ? BT_GPU_BOOK_HEAD + words * 4 : 0;
+}
+
+void bt_gpu_pack_book(const struct bt_type *type, uint32_t *words)
+{
+	uint32_t bytes = bt_gpu_book_bytes(rows[type->id].format);
+	bt_gpu_book_write(rows[type->id].book, (bytes - BT_GPU_BOOK_HEAD) / 4, words);
+}
+
+bool bt_gpu_same_book(const struct bt_type *a, const struct bt_type *b)
+{
+	return rows[a->id].book == rows[b->id].book;
 }
 
 uint64_t bt_gpu_plane_offsets(enum bt_gpu_format f, uint64_t k, uint64_t n_rows, uint64_t offset[BT_GPU_PLANES])
@@ -118,7 +119,9 @@ uint64_t bt_gpu_plane_offsets(enum bt_gpu_format f, uint64_t k, uint64_t n_rows,
 	uint64_t at = 0;
 	for (int p = 0; p < BT_GPU_PLANES; p++) {
 		offset[p] = at;
-		at += (b.plane[p] * n_rows + 255) & ~(uint64_t)255;
+		at += b.plane[p] * n_rows;
+		if (p == BT_GPU_PLANE_SUPER) at += bt_gpu_book_bytes(f);
+		at = (at + 255) & ~(uint64_t)255;
 	}
 	return at;
 }
@@ -126,7 +129,7 @@ uint64_t bt_gpu_plane_offsets(enum bt_gpu_format f, uint64_t k, uint64_t n_rows,
 /* Values of block b as the bits that weights.k describes. */
 static void pack_quants(const struct shape *s, const int8_t *q, uint32_t b, void *const dst[BT_GPU_PLANES])
 {
-	uint8_t *low = (uint8_t *)dst[BT_GPU_PLANE_Q] + (size_t)b * (s->bits == 8 ? 32 : 16);
+	uint8_t *low = (uint8_t *)dst[BT_GPU_PLANE_Q] + (size_t)b * bits_shapes[s->bits].q;
 	if (s->bits == 8) {
 		memcpy(low, q, 32);
 		return;
@@ -139,8 +142,37 @@ static void pack_quants(const struct shape *s, const int8_t *q, uint32_t b, void
 		if (s->bits == 5) high[0] |= (v >> 4 & 1) << i;
 		if (s->bits == 6) high[i / 16] |= (v >> 4 & 3) << (i % 4 * 8 + i / 4 % 4 * 2);
 	}
-	uint32_t n = s->bits - 4u;
-	if (n) memcpy((uint8_t *)dst[BT_GPU_PLANE_HIGH] + (size_t)b * 4 * n, high, (size_t)4 * n);
+	uint32_t n = bits_shapes[s->bits].high;
+	if (n) memcpy((uint8_t *)dst[BT_GPU_PLANE_HIGH] + (size_t)b * n, high, n);
+}
+
+/* Signs of a block's values as weights.k wants them. */
+static uint32_t signs_of(const int8_t *q)
+{
+	uint32_t signs = 0;
+	for (uint32_t i = 0; i < 32; i++) signs |= (uint32_t)(q[i] < 0) << (i % 4 * 8 + i / 4);
+	return signs;
+}
+
+/* The numbers of 256 values in a grid, from block `src` of the file, and their signs. */
+static void pack_grid(const struct shape *s, const struct bt_gpu_book *book, const void *src, const int8_t *q,
+                      uint64_t block, void *const dst[BT_GPU_PLANES])
+{
+	uint16_t number[BT_K / 4];
+	uint32_t per = 32u / book->width, bits = 8 / per; /* numbers of 32 values, and their bits above the eighth */
+	book->numbers(src, number);
+	for (uint32_t b = 0; b < 8; b++) {
+		uint64_t at = block * 8 + b;
+		uint8_t *low = (uint8_t *)dst[BT_GPU_PLANE_Q] + at * 8,
+			*high = (uint8_t *)dst[BT_GPU_PLANE_SCALE] + at * 2 + 1;
+		uint32_t signs = signs_of(q + b * 32), above = 0;
+		for (uint32_t i = 0; i < per; i++) {
+			low[i] = (uint8_t)number[b * per + i];
+			above |= (uint32_t)number[b * per + i] >> 8 << i * bits;
+		}
+		*high = (uint8_t)above;
+		memcpy(s->bits == GRID_2 ? low + 4 : (uint8_t *)dst[BT_GPU_PLANE_HIGH] + at * 4, &signs, 4);
+	}
 }
 
 static void put_half(void *plane, uint32_t i, float v)
@@ -149,47 +181,53 @@ static void put_half(void *plane, uint32_t i, float v)
 	memcpy((uint8_t *)plane + (size_t)i * 2, &h, 2);
 }
 
-static void pack_scales(enum scales kind, const struct bt_type *type, const struct bt_gpu_packer *w, uint32_t b,
-                        void *plane)
+/* Scales that stand alone. */
+static void pack_scales(const struct row *row, const struct shape *s, const struct bt_type *type,
+                        const struct bt_gpu_packer *w, uint32_t b, void *const dst[BT_GPU_PLANES])
 {
-	uint32_t per = 32 / type->group;
-	if (kind == SCALES_HALF) {
-		put_half(plane, b, w->scale[b * per]);
-	} else if (kind == SCALES_HALF_MIN) {
-		put_half(plane, 2 * b, w->scale[b]);
+	void *plane = dst[BT_GPU_PLANE_SCALE];
+	float scale = w->scale[b * (32 / type->group)], one = 1;
+	if (s->scales == SCALES_HALF_MIN) {
+		put_half(plane, 2 * b, scale);
 		put_half(plane, 2 * b + 1, w->min[b]);
-	} else if (kind == SCALES_FLOAT_32) {
-		float v[2] = {w->scale[b], type->has_min ? w->min[b] : 0.0f};
-		memcpy((uint8_t *)plane + (size_t)b * 8, v, sizeof v);
-	} else {
-		float v[4];
-		for (uint32_t i = 0; i < 2; i++) {
-			v[i] = w->scale[b * per + i % per];
-			v[2 + i] = type->has_min ? w->min[b * per + i % per] : 0.0f;
-		}
-		memcpy((uint8_t *)plane + (size_t)b * 16, v, sizeof v);
+		return;
 	}
+	put_half(plane, b, scale);
+	if (s->scales != SCALES_HALF_SUPER) return;
+	memcpy((uint8_t *)dst[BT_GPU_PLANE_SUPER] + b / 8 * 4, &one, sizeof one);
+	if (row->book->head) memcpy((uint8_t *)plane + (size_t)b * 2, (const uint8_t *)&scale + 2, 2);
 }
 
-static void pack_super(const struct row *row, const struct shape *s, const struct bt_type *type, const void *src,
-                       uint64_t k, void *const dst[BT_GPU_PLANES])
+/* The scales of block i of 256 values, of which grids leave every second byte alone. */
+static void pack_super(const struct row *row, const struct shape *s, const void *src, uint64_t i,
+                       void *const dst[BT_GPU_PLANES])
 {
-	for (uint64_t i = 0; i < k / BT_K; i++) {
-		float d, dmin;
-		int scale[16], min[16] = {0};
-		row->super((const uint8_t *)src + i * type->bytes, &d, &dmin, scale, min);
-		uint8_t *bytes = (uint8_t *)dst[BT_GPU_PLANE_SCALE] + i * 16,
-			*super = (uint8_t *)dst[BT_GPU_PLANE_SUPER] + i * 4;
-		for (int g = 0; g < 8; g++) {
-			bool halves = s->scales == SCALES_SUPER_16;
-			bytes[2 * g] = (uint8_t)scale[halves ? 2 * g : g];
-			bytes[2 * g + 1] = (uint8_t)(halves ? scale[2 * g + 1] : min[g]);
-		}
-		if (s->scales == SCALES_SUPER_MIN) {
-			put_half(super, 0, d);
-			put_half(super, 1, dmin);
-		} else {
-			memcpy(super, &d, sizeof d);
+	float d, dmin;
+	int scale[16], min[16] = {0};
+	row->super(src, &d, &dmin, scale, min);
+	uint8_t *bytes = (uint8_t *)dst[BT_GPU_PLANE_SCALE] + i * 16,
+		*super = (uint8_t *)dst[BT_GPU_PLANE_SUPER] + i * 4;
+	memcpy(super, &d, sizeof d);
+	if (s->scales == SCALES_SUPER_MIN || s->scales == SCALES_NIBBLES_MIN) {
+		put_half(super, 0, d);
+		put_half(super, 1, dmin);
+	}
+	for (uint32_t g = 0; g < 8; g++) {
+		const int *sc = scale + 2 * g, *m = min + 2 * g;
+		uint8_t *to = bytes + 2 * g;
+		switch (s->scales) {
+		case SCALES_SUPER_MIN:
+			to[0] = (uint8_t)scale[g];
+			to[1] = (uint8_t)min[g];
+			break;
+		case SCALES_HALF_SUPER: put_half(bytes, g, (float)scale[g]); break;
+		case SCALES_ODD:
+		case SCALES_ODD_16: to[0] = (uint8_t)(sc[0] | sc[1] << 4); break;
+		case SCALES_NIBBLES_MIN:
+			to[0] = (uint8_t)(sc[0] | m[0] << 4);
+			to[1] = (uint8_t)(sc[1] | m[1] << 4);
+			break;
+		default: to[0] = (uint8_t)sc[0], to[1] = (uint8_t)sc[1];
 		}
 	}
 }
@@ -215,10 +253,16 @@ void bt_gpu_pack_row(enum bt_gpu_format f, const struct bt_type *type, const voi
 	}
 	const struct shape *s = &shapes[f];
 	const struct row *row = &rows[type->id];
+	bool grid = row->book && row->book->grid;
 	type->unpack_i8(src, w->q, w->scale, type->has_min ? w->min : NULL, k);
-	for (uint32_t b = 0; b < k / 32; b++) {
-		pack_quants(s, w->q + (size_t)b * 32, b, dst);
-		if (!row->super) pack_scales(s->scales, type, w, b, dst[BT_GPU_PLANE_SCALE]);
+	for (uint64_t i = 0; row->super && i < k / BT_K; i++) {
+		const void *block = (const uint8_t *)src + i * type->bytes;
+		pack_super(row, s, block, i, dst);
+		if (grid) pack_grid(s, row->book, block, w->q + i * BT_K, i, dst);
 	}
-	if (row->super) pack_super(row, s, type, src, k, dst);
+	for (uint32_t b = 0; b < k / 32; b++) {
+		if (!row->book) pack_quants(s, w->q + (size_t)b * 32, b, dst);
+		if (!row->super) pack_scales(row, s, type, w, b, dst);
+	}
+	if (row->book && !grid) bt_gpu_book_numbers(row->book, w->q, k, dst[BT_GPU_PLANE_Q]);
 }

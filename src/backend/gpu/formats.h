@@ -1,8 +1,7 @@
 /* formats.h: from weights as GGUF has them to matrices as the kernels read them (kernels/weights.k).
  *
- * Every weight type finds a format: a row of its own in formats.c, or i8_float and i8_float_32, which hold any type
- * exactly. Packing
- * never rounds: a product on the device means the same numbers as on the CPU.
+ * Every weight type has a row in formats.c, which gives it a format; without one it would stand as floats. Packing never rounds:
+ * a product on the device means the same numbers as on the CPU.
  */
 #ifndef BT_BACKEND_GPU_FORMATS_H
 #define BT_BACKEND_GPU_FORMATS_H
@@ -20,7 +19,7 @@ enum bt_gpu_format {
 };
 
 /* Bytes of one row in each plane. q comes first in memory, then high, scale, super, each for all rows and aligned to 256
- * bytes. */
+ * bytes. In formats of types that are looked up a book stands in front of the rows of super. */
 enum { BT_GPU_PLANE_Q, BT_GPU_PLANE_HIGH, BT_GPU_PLANE_SCALE, BT_GPU_PLANE_SUPER, BT_GPU_PLANES };
 struct bt_gpu_row_bytes {
 	uint32_t plane[BT_GPU_PLANES];
@@ -30,6 +29,12 @@ struct bt_gpu_row_bytes {
 enum bt_gpu_format bt_gpu_format_of(const struct bt_type *type, bool exact);
 bool bt_gpu_format_is_float(enum bt_gpu_format f);
 struct bt_gpu_row_bytes bt_gpu_row_bytes(enum bt_gpu_format f, uint64_t k);
+/* Bytes of the book; 0: the format has none. */
+uint32_t bt_gpu_book_bytes(enum bt_gpu_format f);
+/* A type's book: as many bytes as its format has. */
+void bt_gpu_pack_book(const struct bt_type *type, uint32_t *words);
+/* Do types of one format look the same numbers up? */
+bool bt_gpu_same_book(const struct bt_type *a, const struct bt_type *b);
 /* Byte offset of each plane in a matrix of n_rows; returns the bytes of all. */
 uint64_t bt_gpu_plane_offsets(enum bt_gpu_format f, uint64_t k, uint64_t n_rows, uint64_t offset[BT_GPU_PLANES]);
 

@@ -154,6 +154,7 @@ static bool emit_gate(struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_u
 	const struct bt_gpu_matrix *a = l->node->mat[0], *b = l->node->mat[1];
 	bool experts = choice != BT_NO_VALUE;
 	if (a->format != b->format || bt_gpu_format_is_float(a->format)) return false;
+	if (!bt_gpu_same_book(a->tensor->type, b->tensor->type)) return false;
 	if (experts && bt_gpu_rows(l, l->op->in[0]) != n_tokens) return false;
 	if (bt_gpu_is_tiled(l, n_tokens, n_used, choice)) return false;
 	struct bt_gpu_gate p = {.gate = bt_gpu_planes(a),

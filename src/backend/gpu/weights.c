@@ -124,6 +124,20 @@ static bool tell(struct bt_gpu_upload *up, uint64_t bytes)
 	                        up->total);
 }
 
+/* What stands in front of the rows of super. */
+static enum baton_status upload_book(struct upload *u, struct baton_error *err)
+{
+	struct bt_gpu *gpu = u->dev->gpu;
+	struct bt_gpu_mem *staging = &u->dev->staging[0];
+	uint32_t bytes = bt_gpu_book_bytes(u->format);
+	if (!bytes) return BATON_OK;
+	bt_gpu_pack_book(u->t->type, staging->host);
+	struct bt_gpu_cmd cmd = bt_gpu_cmd_copy(u->block, u->offset[BT_GPU_PLANE_SUPER], staging, 0, bytes);
+	u->offset[BT_GPU_PLANE_SUPER] += bytes;
+	u->up->done += bytes;
+	return bt_gpu_run_once(gpu, &cmd, 1, err);
+}
+
 static enum baton_status upload_rows(struct upload *u, struct baton_error *err)
 {
 	struct bt_gpu *gpu = u->dev->gpu;
@@ -200,6 +214,7 @@ static enum baton_status upload(struct bt_gpu_device *dev, struct bt_gpu_matrix 
 	}
 	unsigned n = up->pool ? bt_pool_threads(up->pool) : 1;
 	status = open_packers(&u, n, err);
+	if (!status) status = upload_book(&u, err);
 	if (!status) status = upload_rows(&u, err);
 	close_packers(&u, n);
 	if (status) m->block->used = base; /* for the next one */
@@ -216,8 +231,9 @@ static struct bt_gpu_matrix *find(const struct bt_gpu_device *dev, const struct 
 uint64_t bt_gpu_weight_bytes(const struct bt_tensor *t, bool exact)
 {
 	/* Norms and biases are floats always. */
-	struct bt_gpu_row_bytes row = bt_gpu_row_bytes(bt_gpu_format_of(t->type, exact || t->n_rows == 1), t->dim[0]);
-	uint64_t bytes = 0;
+	enum bt_gpu_format f = bt_gpu_format_of(t->type, exact || t->n_rows == 1);
+	struct bt_gpu_row_bytes row = bt_gpu_row_bytes(f, t->dim[0]);
+	uint64_t bytes = bt_gpu_book_bytes(f);
 	for (int p = 0; p < BT_GPU_PLANES; p++) bytes += (uint64_t)row.plane[p] * t->n_rows;
 	return bytes;
 }
