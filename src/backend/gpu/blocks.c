@@ -197,7 +197,8 @@ static const int8_t iq1_levels[6] = {-9, -1, 7, -7, 1, 9};
 
 const struct bt_gpu_book bt_gpu_book_iq4 = {.head = 0, .width = 2, .level = bt_iq4_values, .sets = 1, .n = 16};
 /* Scales are powers of two, of which a half has not enough. */
-const struct bt_gpu_book bt_gpu_book_mxfp4 = {.head = 1, .width = 2, .level = bt_mxfp4_values, .sets = 1, .n = 16};
+const struct bt_gpu_book bt_gpu_book_mxfp4 = {
+	.head = 0xFFFFFFFFu, .width = 2, .level = bt_mxfp4_values, .sets = 1, .n = 16};
 const struct bt_gpu_book bt_gpu_book_q2_k = {.head = ONE, .width = 4, .level = q2_k_levels, .sets = 1, .n = 4};
 const struct bt_gpu_book bt_gpu_book_tq = {.head = ONE, .width = 4, .level = tq_levels, .sets = 1, .n = 4};
 const struct bt_gpu_book bt_gpu_book_iq1 = {.head = EIGHTH, .width = 4, .level = iq1_levels, .sets = 2, .n = 3};

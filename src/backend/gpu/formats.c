@@ -21,8 +21,9 @@ static const struct bits_shape {
 	uint8_t q, high;
 	uint16_t book;
 } bits_shapes[] = {
-	[4] = {16, 0, 0},        [5] = {16, 4, 0},       [6] = {16, 8, 0},       [8] = {32, 0, 0},
-	[BOOK_4] = {16, 0, 256}, [BOOK_2] = {8, 0, 256}, [GRID_3] = {8, 4, 512}, [GRID_2] = {8, 0, 2048},
+	[3] = {8, 4, 0},        [4] = {16, 0, 0},       [5] = {16, 4, 0},
+	[6] = {16, 8, 0},       [8] = {32, 0, 0},       [BOOK_4] = {16, 0, 256},
+	[BOOK_2] = {8, 0, 256}, [GRID_3] = {8, 4, 512}, [GRID_2] = {8, 0, 2048},
 };
 
 /* kernels/formats.inc */
@@ -52,7 +53,7 @@ static const struct row {
 	[BT_TYPE_Q5_1] = {true, BT_GPU_F_i5_half_min, NULL, NULL},
 	[BT_TYPE_Q8_0] = {true, BT_GPU_F_i8_half, NULL, NULL},
 	[BT_TYPE_Q2_K] = {true, BT_GPU_F_i2_book, bt_gpu_super_q2_k, &bt_gpu_book_q2_k},
-	[BT_TYPE_Q3_K] = {true, BT_GPU_F_i4_super_16, bt_gpu_super_q3_k, NULL},
+	[BT_TYPE_Q3_K] = {true, BT_GPU_F_i3_super_16, bt_gpu_super_q3_k, NULL},
 	[BT_TYPE_Q4_K] = {true, BT_GPU_F_i4_super_min, bt_gpu_super_q4_k, NULL},
 	[BT_TYPE_Q5_K] = {true, BT_GPU_F_i5_super_min, bt_gpu_super_q4_k, NULL},
 	[BT_TYPE_Q6_K] = {true, BT_GPU_F_i6_super_16, bt_gpu_super_q6_k, NULL},
@@ -126,32 +127,40 @@ uint64_t bt_gpu_plane_offsets(enum bt_gpu_format f, uint64_t k, uint64_t n_rows,
 	return at;
 }
 
+/* Bit `bit` of the values of a block, in the order that weights.k has for single bits. */
+static uint32_t bits_of(const int8_t *q, int offset, uint32_t bit)
+{
+	uint32_t out = 0;
+	for (uint32_t i = 0; i < 32; i++) out |= ((uint32_t)(q[i] + offset) >> bit & 1) << (i % 4 * 8 + i / 4);
+	return out;
+}
+
+/* Two bits, from `bit` on, of 16 values. */
+static uint32_t twos_of(const int8_t *q, int offset, uint32_t bit)
+{
+	uint32_t out = 0;
+	for (uint32_t i = 0; i < 16; i++) out |= ((uint32_t)(q[i] + offset) >> bit & 3) << (i % 4 * 8 + i / 4 * 2);
+	return out;
+}
+
 /* Values of block b as the bits that weights.k describes. */
 static void pack_quants(const struct shape *s, const int8_t *q, uint32_t b, void *const dst[BT_GPU_PLANES])
 {
-	uint8_t *low = (uint8_t *)dst[BT_GPU_PLANE_Q] + (size_t)b * bits_shapes[s->bits].q;
-	if (s->bits == 8) {
-		memcpy(low, q, 32);
-		return;
+	uint32_t n = bits_shapes[s->bits].q, n_high = bits_shapes[s->bits].high, high[2] = {0, 0};
+	uint8_t *low = (uint8_t *)dst[BT_GPU_PLANE_Q] + (size_t)b * n;
+	switch (s->bits) {
+	case 8: memcpy(low, q, 32); break;
+	case 3:
+		memcpy(low, (uint32_t[2]){twos_of(q, s->offset, 0), twos_of(q + 16, s->offset, 0)}, 8);
+		high[0] = bits_of(q, s->offset, 2);
+		break;
+	default:
+		for (uint32_t i = 0; i < 16; i++)
+			low[i] = (uint8_t)(((q[i] + s->offset) & 15) | (q[i + 16] + s->offset) << 4);
 	}
-	uint32_t high[2] = {0, 0};
-	for (uint32_t i = 0; i < 32; i++) {
-		uint32_t v = (uint32_t)(q[i] + s->offset);
-		if (i < 16) low[i] = (uint8_t)(v & 15);
-		else low[i - 16] |= (uint8_t)(v << 4);
-		if (s->bits == 5) high[0] |= (v >> 4 & 1) << i;
-		if (s->bits == 6) high[i / 16] |= (v >> 4 & 3) << (i % 4 * 8 + i / 4 % 4 * 2);
-	}
-	uint32_t n = bits_shapes[s->bits].high;
-	if (n) memcpy((uint8_t *)dst[BT_GPU_PLANE_HIGH] + (size_t)b * n, high, n);
-}
-
-/* Signs of a block's values as weights.k wants them. */
-static uint32_t signs_of(const int8_t *q)
-{
-	uint32_t signs = 0;
-	for (uint32_t i = 0; i < 32; i++) signs |= (uint32_t)(q[i] < 0) << (i % 4 * 8 + i / 4);
-	return signs;
+	for (uint32_t i = 0; s->bits == 5 && i < 32; i++) high[0] |= ((uint32_t)(q[i] + s->offset) >> 4 & 1) << i;
+	for (uint32_t i = 0; s->bits == 6 && i < 2; i++) high[i] = twos_of(q + 16 * i, s->offset, 4);
+	if (n_high) memcpy((uint8_t *)dst[BT_GPU_PLANE_HIGH] + (size_t)b * n_high, high, n_high);
 }
 
 /* The numbers of 256 values in a grid, from block `src` of the file, and their signs. */
@@ -165,7 +174,7 @@ static void pack_grid(const struct shape *s, const struct bt_gpu_book *book, con
 		uint64_t at = block * 8 + b;
 		uint8_t *low = (uint8_t *)dst[BT_GPU_PLANE_Q] + at * 8,
 			*high = (uint8_t *)dst[BT_GPU_PLANE_SCALE] + at * 2 + 1;
-		uint32_t signs = signs_of(q + b * 32), above = 0;
+		uint32_t signs = bits_of(q + b * 32, 0, 31), above = 0;
 		for (uint32_t i = 0; i < per; i++) {
 			low[i] = (uint8_t)number[b * per + i];
 			above |= (uint32_t)number[b * per + i] >> 8 << i * bits;
