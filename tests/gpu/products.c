@@ -3,8 +3,9 @@
  *
  *   gpu_products [SHAPE]     on the first Vulkan device
  *
- * Each line is a shape: microseconds and GB/s for every number of teams that share a row. Copies of the matrix take turns so that it comes from memory; a barrier stands between two products, as in a step. The matrices hold whatever
- * zeroed memory means: reading takes as long. For a person who tunes kernels.
+ * Each line is a shape: microseconds and GB/s for every number of teams that share a row. Copies of the matrix take turns so that
+ * it comes from memory; a barrier stands between two products, as in a step. The matrices hold noise: what is looked up in shared
+ * memory takes as long as with weights. For a person who tunes kernels.
  */
 #include "backend/gpu/device.h"
 
@@ -29,6 +30,21 @@ static const struct shape {
 	{"logits q6_K", BT_GPU_F_i6_super_16, 152064, 3584, false},
 	{"gate q4_K", BT_GPU_F_i4_super_min, 18944, 3584, true},
 	{"expert q4_K", BT_GPU_F_i4_super_min, 768, 2048, true},
+	{"o q2_K", BT_GPU_F_i2_book, 3584, 3584, false},
+	{"down q2_K", BT_GPU_F_i2_book, 3584, 18944, false},
+	{"gate q2_K", BT_GPU_F_i2_book, 18944, 3584, true},
+	{"down q3_K", BT_GPU_F_i3_super_16, 3584, 18944, false},
+	{"gate q3_K", BT_GPU_F_i3_super_16, 18944, 3584, true},
+	{"o iq2", BT_GPU_F_i2_grid, 3584, 3584, false},
+	{"down iq2", BT_GPU_F_i2_grid, 3584, 18944, false},
+	{"gate iq2", BT_GPU_F_i2_grid, 18944, 3584, true},
+	{"o iq3", BT_GPU_F_i3_grid, 3584, 3584, false},
+	{"down iq3", BT_GPU_F_i3_grid, 3584, 18944, false},
+	{"gate iq3", BT_GPU_F_i3_grid, 18944, 3584, true},
+	{"o iq4", BT_GPU_F_i4_book, 3584, 3584, false},
+	{"down iq4", BT_GPU_F_i4_book, 3584, 18944, false},
+	{"gate iq4", BT_GPU_F_i4_book, 18944, 3584, true},
+	{"expert iq4", BT_GPU_F_i4_book, 768, 2048, true},
 };
 
 /* The kernels of a format for one token. */
@@ -118,6 +134,22 @@ static enum baton_status time_one(struct bench *b, const struct shape *s, uint32
 	return status;
 }
 
+/* Noise all over the memory for weights. */
+static enum baton_status make_noise(struct bench *b)
+{
+	struct bt_gpu_mem noise = {0};
+	uint64_t seed = 7, size = (uint64_t)64 << 20;
+	enum baton_status status = b->gpu->driver->alloc(b->gpu, BT_MEM_STAGING, BT_GPU_WRITE, size, &noise, &b->err);
+	for (uint64_t i = 0; i < size / 8 && !status; i++)
+		((uint64_t *)noise.host)[i] = seed = seed * 6364136223846793005u + 1442695040888963407u;
+	for (uint64_t at = 0; at + size <= b->weights.size && !status; at += size) {
+		struct bt_gpu_cmd cmd = bt_gpu_cmd_copy(&b->weights, at, &noise, 0, size);
+		status = bt_gpu_run_once(b->gpu, &cmd, 1, &b->err);
+	}
+	b->gpu->driver->free(b->gpu, &noise);
+	return status;
+}
+
 static enum baton_status compare(struct bench *b, const struct shape *s)
 {
 	enum baton_status status = BATON_OK;
@@ -142,6 +174,7 @@ int main(int argc, char **argv)
 	if (!status) status = bt_vk_driver.alloc(b.gpu, BT_MEM_WEIGHTS, BT_GPU_LOCAL, size, &b.weights, &b.err);
 	if (!status) status = bt_vk_driver.alloc(b.gpu, BT_MEM_SCRATCH, BT_GPU_LOCAL, 1 << 20, &b.x, &b.err);
 	if (!status) status = bt_vk_driver.alloc(b.gpu, BT_MEM_SCRATCH, BT_GPU_LOCAL, 1 << 20, &b.y, &b.err);
+	if (!status) status = make_noise(&b);
 	printf("microseconds and GB/s with 1, 2, 4, 8, 16 teams to a row\n");
 	for (size_t i = 0; i < sizeof shapes / sizeof *shapes && !status; i++)
 		if (argc < 2 || !strcmp(argv[1], shapes[i].name)) status = compare(&b, &shapes[i]);

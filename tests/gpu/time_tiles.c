@@ -19,7 +19,8 @@ static const char *const format_name[] = {
 #undef FORMAT
 };
 static const enum bt_gpu_format timed[] = {BT_GPU_F_i4_half, BT_GPU_F_i4_super_min, BT_GPU_F_i6_super_16,
-                                           BT_GPU_F_i8_half};
+                                           BT_GPU_F_i8_half, BT_GPU_F_i3_super_16,  BT_GPU_F_i4_book,
+                                           BT_GPU_F_i2_book, BT_GPU_F_i3_grid,      BT_GPU_F_i2_grid};
 
 struct size {
 	uint32_t rows, k, tokens;
