@@ -76,7 +76,7 @@ static void emu_discard(struct bt_gpu *gpu, struct bt_gpu_recording *rec)
 	bt_mem_free(rec);
 }
 
-static enum baton_status emu_start(struct bt_gpu *gpu, struct bt_gpu_recording *rec, struct baton_error *err)
+static enum baton_status run(const struct emu_gpu *gpu, const struct bt_gpu_recording *rec, struct baton_error *err)
 {
 	for (uint32_t i = 0; i < rec->n; i++) {
 		const struct bt_gpu_cmd *cmd = &rec->cmd[i];
@@ -88,15 +88,25 @@ static enum baton_status emu_start(struct bt_gpu *gpu, struct bt_gpu_recording *
 			memcpy((char *)c.dst->host + c.dst_offset, (char *)c.src->host + c.src_offset, c.size);
 			continue;
 		}
-		const char *found = emu_launch(cmd->kernel, cmd->grid, cmd->params, ((struct emu_gpu *)gpu)->width);
+		const char *found = emu_launch(cmd->kernel, cmd->grid, cmd->params, gpu->width);
 		if (found) return bt_fail(err, BATON_ERR_DEVICE, "%s", found);
 	}
 	return BATON_OK;
 }
 
-static enum baton_status emu_wait(struct bt_gpu *gpu, struct baton_error *err)
+/* They have run when the call is over. */
+static enum baton_status emu_start(struct bt_gpu *gpu, struct bt_gpu_recording *const *rec, uint32_t n,
+                                   struct baton_error *err)
 {
-	(void)gpu, (void)err;
+	enum baton_status status = BATON_OK;
+	for (uint32_t i = 0; i < n && !status; i++) status = run((struct emu_gpu *)gpu, rec[i], err);
+	if (!status) gpu->started += n;
+	return status;
+}
+
+static enum baton_status emu_wait(struct bt_gpu *gpu, uint64_t number, struct baton_error *err)
+{
+	(void)gpu, (void)number, (void)err;
 	return BATON_OK;
 }
 

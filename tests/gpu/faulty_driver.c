@@ -126,16 +126,19 @@ static void discard(struct bt_gpu *gpu, struct bt_gpu_recording *rec)
 	emu_driver.discard(inner(gpu), rec);
 }
 
-static enum baton_status start(struct bt_gpu *gpu, struct bt_gpu_recording *rec, struct baton_error *err)
+static enum baton_status start(struct bt_gpu *gpu, struct bt_gpu_recording *const *rec, uint32_t n,
+                               struct baton_error *err)
 {
 	enum baton_status status = call(gpu, "start", err);
-	return status ? status : emu_driver.start(inner(gpu), rec, err);
+	if (!status) status = emu_driver.start(inner(gpu), rec, n, err);
+	if (!status) gpu->started += n;
+	return status;
 }
 
-static enum baton_status wait_for(struct bt_gpu *gpu, struct baton_error *err)
+static enum baton_status wait_for(struct bt_gpu *gpu, uint64_t number, struct baton_error *err)
 {
 	enum baton_status status = call(gpu, "wait", err);
-	return status ? status : emu_driver.wait(inner(gpu), err);
+	return status ? status : emu_driver.wait(inner(gpu), number, err);
 }
 
 const struct bt_gpu_driver faulty_driver = {

@@ -64,15 +64,17 @@ static void paper_discard(struct bt_gpu *gpu, struct bt_gpu_recording *rec)
 	(void)gpu, (void)rec;
 }
 
-static enum baton_status paper_start(struct bt_gpu *gpu, struct bt_gpu_recording *rec, struct baton_error *err)
+static enum baton_status paper_start(struct bt_gpu *gpu, struct bt_gpu_recording *const *rec, uint32_t n,
+                                     struct baton_error *err)
 {
-	(void)gpu, (void)rec, (void)err;
+	(void)rec, (void)err;
+	gpu->started += n;
 	return BATON_OK;
 }
 
-static enum baton_status paper_wait(struct bt_gpu *gpu, struct baton_error *err)
+static enum baton_status paper_wait(struct bt_gpu *gpu, uint64_t number, struct baton_error *err)
 {
-	(void)gpu, (void)err;
+	(void)gpu, (void)number, (void)err;
 	return BATON_OK;
 }
 

@@ -125,8 +125,8 @@ static enum baton_status time_one(struct bench *b, const struct shape *s, uint32
 	*seconds = 1e30;
 	for (int i = 0; i < 8 && !status; i++) {
 		double begin = now();
-		status = b->gpu->driver->start(b->gpu, rec, &b->err);
-		if (!status) status = b->gpu->driver->wait(b->gpu, &b->err);
+		status = b->gpu->driver->start(b->gpu, &rec, 1, &b->err);
+		if (!status) status = b->gpu->driver->wait(b->gpu, b->gpu->started, &b->err);
 		double took = (now() - begin) / N;
 		if (i && took < *seconds) *seconds = took;
 	}

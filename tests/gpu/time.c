@@ -77,8 +77,8 @@ static enum baton_status time_of(struct bt_gpu *gpu, const struct bt_gpu_cmd *cm
 	*seconds = 1e30;
 	for (uint32_t i = 0; i < repeats + 2 && !status; i++) {
 		double begin = now();
-		status = gpu->driver->start(gpu, rec, err);
-		if (!status) status = gpu->driver->wait(gpu, err);
+		status = gpu->driver->start(gpu, &rec, 1, err);
+		if (!status) status = gpu->driver->wait(gpu, gpu->started, err);
 		double took = now() - begin;
 		if (i >= 2 && took < *seconds) *seconds = took;
 	}

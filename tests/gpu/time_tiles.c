@@ -64,8 +64,8 @@ static enum baton_status time_kernel(struct bt_gpu *gpu, const struct bt_gpu_cmd
 	*seconds = 1e30;
 	for (int i = 0; i < 5 && !status; i++) {
 		double begin = now();
-		status = gpu->driver->start(gpu, rec, err);
-		if (!status) status = gpu->driver->wait(gpu, err);
+		status = gpu->driver->start(gpu, &rec, 1, err);
+		if (!status) status = gpu->driver->wait(gpu, gpu->started, err);
 		double took = (now() - begin) / TIMES;
 		if (took < *seconds) *seconds = took;
 	}

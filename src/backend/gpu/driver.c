@@ -29,8 +29,8 @@ enum baton_status bt_gpu_run_once(struct bt_gpu *gpu, const struct bt_gpu_cmd *c
 {
 	struct bt_gpu_recording *rec = NULL;
 	enum baton_status status = gpu->driver->record(gpu, cmd, n, &rec, err);
-	if (!status) status = gpu->driver->start(gpu, rec, err);
-	if (!status) status = gpu->driver->wait(gpu, err);
+	if (!status) status = gpu->driver->start(gpu, &rec, 1, err);
+	if (!status) status = gpu->driver->wait(gpu, gpu->started, err);
 	gpu->driver->discard(gpu, rec);
 	return status;
 }

@@ -64,12 +64,15 @@ struct bt_gpu_caps {
 	bool matrix_cores;  /* kernels with MATRIX=1 run */
 };
 
-struct bt_gpu_recording; /* commands made ready; they may run any number of times, one at a time */
+struct bt_gpu_recording; /* commands made ready; they may run any number of times, but not while they are under way */
+/* The most that are started by one call. */
+#define BT_GPU_TOGETHER 4u
 
 /* An opened device; drivers put it first in a struct of their own. */
 struct bt_gpu {
 	const struct bt_gpu_driver *driver;
 	struct bt_gpu_caps caps;
+	uint64_t started; /* how many recordings were started: the number of the last, kept by the driver */
 };
 
 struct bt_gpu_driver {
@@ -89,10 +92,12 @@ struct bt_gpu_driver {
 	enum baton_status (*record)(struct bt_gpu *gpu, const struct bt_gpu_cmd *cmd, uint32_t n,
 	                            struct bt_gpu_recording **out, struct baton_error *err);
 	void (*discard)(struct bt_gpu *gpu, struct bt_gpu_recording *rec);
-	/* Start; only one recording may be under way. */
-	enum baton_status (*start)(struct bt_gpu *gpu, struct bt_gpu_recording *rec, struct baton_error *err);
-	/* Wait for what was started; results are visible to the CPU. Nothing under way: returns at once. */
-	enum baton_status (*wait)(struct bt_gpu *gpu, struct baton_error *err);
+	/* Start n recordings (1 to BT_GPU_TOGETHER). They run in order, each behind all that were started before it and with their
+	 * results, and are numbered in that order, the first of the device being 1. On failure none was started. */
+	enum baton_status (*start)(struct bt_gpu *gpu, struct bt_gpu_recording *const *rec, uint32_t n,
+	                           struct baton_error *err);
+	/* Wait until the recording of that number, and all before it, are over; their results are visible to the CPU. */
+	enum baton_status (*wait)(struct bt_gpu *gpu, uint64_t number, struct baton_error *err);
 };
 
 /* Record, run, wait, discard: for uploads and tests. */

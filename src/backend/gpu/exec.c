@@ -172,7 +172,7 @@ static enum baton_status make_scratch(struct bt_exec *e, struct baton_error *err
 static void release(struct bt_exec *e)
 {
 	struct bt_gpu *gpu = e->dev->gpu;
-	gpu->driver->wait(gpu, NULL);
+	gpu->driver->wait(gpu, gpu->started, NULL);
 	for (uint32_t i = 0; e->recorded && i < e->n_recorded; i++) gpu->driver->discard(gpu, e->recorded[i].rec);
 	struct bt_gpu_mem *mem[] = {&e->values, &e->halves, &e->part, &e->groups, &e->logits,
 	                            &e->inbox,  &e->outbox, &e->step, &e->pages};
@@ -387,8 +387,8 @@ static enum baton_status run(struct bt_exec *e, const struct bt_step *step, stru
 	if (!status) status = find_recording(e, shape_of(e, step), &r, err);
 	if (status) return status;
 	r->used = ++e->runs;
-	status = gpu->driver->start(gpu, r->rec, err);
-	if (!status) status = gpu->driver->wait(gpu, err);
+	status = gpu->driver->start(gpu, &r->rec, 1, err);
+	if (!status) status = gpu->driver->wait(gpu, gpu->started, err);
 	struct bt_part part = bt_plan_part(e->c.plan, step->part);
 	bool last = part.n && e->c.plan->op[part.first + part.n - 1].kind == BT_OP_LOGITS;
 	if (!status && last && step->n_logits)

@@ -156,14 +156,14 @@ static enum baton_status upload_rows(struct upload *u, struct baton_error *err)
 		/* While these are packed the system reads those. */
 		if (next > end) bt_ahead_ask(bt_tensor_row(u->t, end), (next - end) * u->t->row_bytes);
 		uint32_t n = pack_rows(u, s, r, end, cmd);
-		status = gpu->driver->wait(gpu, err);
+		status = gpu->driver->wait(gpu, gpu->started, err);
 		gpu->driver->discard(gpu, rec[s]);
 		rec[s] = NULL;
 		if (!status) status = gpu->driver->record(gpu, cmd, n, &rec[s], err);
-		if (!status) status = gpu->driver->start(gpu, rec[s], err);
+		if (!status) status = gpu->driver->start(gpu, &rec[s], 1, err);
 		if (!status && !tell(u->up, (end - r) * row)) status = bt_fail(err, BATON_ERR_CANCELLED, "cancelled");
 	}
-	enum baton_status last = gpu->driver->wait(gpu, status ? NULL : err);
+	enum baton_status last = gpu->driver->wait(gpu, gpu->started, status ? NULL : err);
 	for (int i = 0; i < 2; i++) gpu->driver->discard(gpu, rec[i]);
 	return status ? status : last;
 }

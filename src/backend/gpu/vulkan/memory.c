@@ -74,10 +74,9 @@ static enum baton_status back(struct bt_vk *vk, enum bt_mem_cat cat, enum bt_gpu
 static enum baton_status zero(struct bt_vk *vk, VkBuffer buffer, struct baton_error *err)
 {
 	struct bt_gpu_recording *rec = NULL;
-	enum baton_status status = bt_vk_wait(&vk->base, err);
-	if (!status) status = bt_vk_record_zero(vk, buffer, &rec, err);
-	if (!status) status = bt_vk_start(&vk->base, rec, err);
-	if (!status) status = bt_vk_wait(&vk->base, err);
+	enum baton_status status = bt_vk_record_zero(vk, buffer, &rec, err);
+	if (!status) status = bt_vk_start(&vk->base, &rec, 1, err);
+	if (!status) status = bt_vk_wait(&vk->base, vk->base.started, err);
 	bt_vk_discard(&vk->base, rec);
 	return status;
 }

@@ -14,7 +14,6 @@ void bt_vk_discard(struct bt_gpu *gpu, struct bt_gpu_recording *rec)
 {
 	struct bt_vk *vk = (struct bt_vk *)gpu;
 	if (!rec) return;
-	if (vk->running && !vk->lost) bt_vk_wait(gpu, NULL);
 	if (bt_vk_idle(vk)) vk->vkDestroyCommandPool(vk->device, rec->pool, NULL); /* frees the buffer */
 	bt_mem_free(rec);
 }
@@ -102,39 +101,62 @@ enum baton_status bt_vk_record(struct bt_gpu *gpu, const struct bt_gpu_cmd *cmd,
 	return end(vk, out, err);
 }
 
-enum baton_status bt_vk_start(struct bt_gpu *gpu, struct bt_gpu_recording *rec, struct baton_error *err)
+enum baton_status bt_vk_start(struct bt_gpu *gpu, struct bt_gpu_recording *const *rec, uint32_t n,
+                              struct baton_error *err)
 {
 	struct bt_vk *vk = (struct bt_vk *)gpu;
-	enum baton_status status = bt_vk_wait(gpu, err);
+	VkSubmitInfo info[BT_GPU_TOGETHER];
+	VkTimelineSemaphoreSubmitInfo count[BT_GPU_TOGETHER];
+	uint64_t number[BT_GPU_TOGETHER];
+	enum baton_status status = bt_vk_alive(vk, err);
 	if (status) return status;
-	VkSubmitInfo info = {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
-	                     .commandBufferCount = 1,
-	                     .pCommandBuffers = &rec->buffer};
-	VkResult r = vk->vkResetFences(vk->device, 1, &vk->fence);
-	if (!r) r = vk->vkQueueSubmit(vk->queue, 1, &info, vk->fence);
+	for (uint32_t i = 0; i < n; i++) {
+		number[i] = gpu->started + 1 + i;
+		count[i] = (VkTimelineSemaphoreSubmitInfo){.sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+		                                           .signalSemaphoreValueCount = 1,
+		                                           .pSignalSemaphoreValues = &number[i]};
+		info[i] = (VkSubmitInfo){.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+		                         .pNext = &count[i],
+		                         .commandBufferCount = 1,
+		                         .pCommandBuffers = &rec[i]->buffer,
+		                         .signalSemaphoreCount = 1,
+		                         .pSignalSemaphores = &vk->semaphore};
+	}
+	VkResult r = vk->vkQueueSubmit(vk->queue, n, info, VK_NULL_HANDLE);
 	if (r) return bt_vk_fail(vk, r, "submitting work", err);
-	vk->running = true;
+	gpu->started += n;
 	vk->waited = false;
 	return BATON_OK;
 }
 
-bool bt_vk_idle(struct bt_vk *vk)
+/* Wait for the recording of that number: the driver's answer. */
+static VkResult wait_for(struct bt_vk *vk, uint64_t number, uint64_t timeout_ns)
 {
-	if (!vk->running) return true;
-	/* VK_ERROR_DEVICE_LOST is an answer, too: its driver has stopped it. */
-	VkResult r = vk->vkWaitForFences(vk->device, 1, &vk->fence, VK_TRUE, vk->waited ? 0 : PATIENCE_NS);
-	vk->waited = true;
-	vk->running = r == VK_TIMEOUT;
-	return !vk->running;
+	VkSemaphoreWaitInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
+	                            .semaphoreCount = 1,
+	                            .pSemaphores = &vk->semaphore,
+	                            .pValues = &number};
+	VkResult r = vk->vkWaitSemaphores(vk->device, &info, timeout_ns);
+	if (!r) vk->over = number;
+	return r;
 }
 
-enum baton_status bt_vk_wait(struct bt_gpu *gpu, struct baton_error *err)
+bool bt_vk_idle(struct bt_vk *vk)
+{
+	if (!vk->lost) bt_vk_wait(&vk->base, vk->base.started, NULL);
+	if (vk->over >= vk->base.started) return true;
+	/* VK_ERROR_DEVICE_LOST is an answer, too: its driver has stopped it. */
+	VkResult r = wait_for(vk, vk->base.started, vk->waited ? 0 : PATIENCE_NS);
+	vk->waited = true;
+	if (r != VK_TIMEOUT) vk->over = vk->base.started;
+	return r != VK_TIMEOUT;
+}
+
+enum baton_status bt_vk_wait(struct bt_gpu *gpu, uint64_t number, struct baton_error *err)
 {
 	struct bt_vk *vk = (struct bt_vk *)gpu;
 	enum baton_status status = bt_vk_alive(vk, err);
-	if (status || !vk->running) return status;
-	VkResult r = vk->vkWaitForFences(vk->device, 1, &vk->fence, VK_TRUE, vk->timeout_ns);
-	if (r) return bt_vk_fail(vk, r, "waiting for the device", err);
-	vk->running = false;
-	return BATON_OK;
+	if (status || vk->over >= number) return status;
+	VkResult r = wait_for(vk, number, vk->timeout_ns);
+	return r ? bt_vk_fail(vk, r, "waiting for the device", err) : BATON_OK;
 }

@@ -72,10 +72,9 @@ struct bt_vk_matrix_shape {
 	X(vkCmdCopyBuffer)               \
 	X(vkCmdFillBuffer)               \
 	X(vkCmdPipelineBarrier)          \
-	X(vkCreateFence)                 \
-	X(vkDestroyFence)                \
-	X(vkResetFences)                 \
-	X(vkWaitForFences)               \
+	X(vkCreateSemaphore)             \
+	X(vkDestroySemaphore)            \
+	X(vkWaitSemaphores)              \
 	X(vkQueueSubmit)
 
 #define BT_VK_DECLARE(name) PFN_##name name;
@@ -126,8 +125,9 @@ struct bt_vk {
 	VkPipelineLayout layout;
 	VkPipelineCache cache;
 	VkPipeline pipeline[BT_GPU_KERNELS];
-	VkFence fence;
-	bool running, lost;
+	VkSemaphore semaphore; /* counts the recordings that are over */
+	uint64_t over;         /* how many of them are known to be */
+	bool lost;
 	bool waited;           /* a lost device was given time to finish what it runs */
 	uint64_t timeout_ns;   /* a wait that takes longer means that the device hangs */
 	unsigned n_threads;    /* that compile */
@@ -140,8 +140,8 @@ struct bt_vk {
 
 /* The sentence for a failed call; the loss of the device is remembered. */
 enum baton_status bt_vk_fail(struct bt_vk *vk, VkResult r, const char *what, struct baton_error *err);
-/* Has the device finished what it was given? It is asked with patience once. While it has not, nothing that it may use can be
- * destroyed: what belongs to a device that hangs for good is left to the end of the process. */
+/* Has the device finished what it was given? It is waited for; once lost, with patience once. While it has not, nothing that it
+ * may use can be destroyed: what belongs to a device that hangs for good is left to the end of the process. */
 bool bt_vk_idle(struct bt_vk *vk);
 /* BATON_OK, or the status and sentence of a lost device. */
 enum baton_status bt_vk_alive(const struct bt_vk *vk, struct baton_error *err);
@@ -164,8 +164,9 @@ enum baton_status bt_vk_record(struct bt_gpu *gpu, const struct bt_gpu_cmd *cmd,
 enum baton_status bt_vk_record_zero(struct bt_vk *vk, VkBuffer buffer, struct bt_gpu_recording **out,
                                     struct baton_error *err);
 void bt_vk_discard(struct bt_gpu *gpu, struct bt_gpu_recording *rec);
-enum baton_status bt_vk_start(struct bt_gpu *gpu, struct bt_gpu_recording *rec, struct baton_error *err);
-enum baton_status bt_vk_wait(struct bt_gpu *gpu, struct baton_error *err);
+enum baton_status bt_vk_start(struct bt_gpu *gpu, struct bt_gpu_recording *const *rec, uint32_t n,
+                              struct baton_error *err);
+enum baton_status bt_vk_wait(struct bt_gpu *gpu, uint64_t number, struct baton_error *err);
 
 extern const struct bt_gpu_driver bt_vk_driver;
 

@@ -45,7 +45,7 @@ static void vk_close(struct bt_gpu *gpu)
 			if (vk->pipeline[k]) vk->vkDestroyPipeline(vk->device, vk->pipeline[k], NULL);
 		if (vk->cache) vk->vkDestroyPipelineCache(vk->device, vk->cache, NULL);
 		if (vk->layout) vk->vkDestroyPipelineLayout(vk->device, vk->layout, NULL);
-		if (vk->fence) vk->vkDestroyFence(vk->device, vk->fence, NULL);
+		if (vk->semaphore) vk->vkDestroySemaphore(vk->device, vk->semaphore, NULL);
 		vk->vkDestroyDevice(vk->device, NULL);
 	}
 	bt_mem_free(vk);
@@ -78,6 +78,7 @@ static VkResult create_device(struct bt_vk *vk)
 	                                        .pNext = c->full_subgroups ? (void *)&size : size.pNext,
 	                                        .bufferDeviceAddress = VK_TRUE,
 	                                        .scalarBlockLayout = VK_TRUE,
+	                                        .timelineSemaphore = VK_TRUE, /* every 1.2 has it */
 	                                        .shaderFloat16 = c->matrix,
 	                                        .vulkanMemoryModel = c->matrix};
 	VkPhysicalDeviceFeatures2 f = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
@@ -114,8 +115,10 @@ static enum baton_status open_device(struct bt_vk *vk, const char *cache_dir, st
 	                                     .pushConstantRangeCount = 1,
 	                                     .pPushConstantRanges = &push};
 	r = vk->vkCreatePipelineLayout(vk->device, &layout, NULL, &vk->layout);
-	VkFenceCreateInfo fence = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
-	if (!r) r = vk->vkCreateFence(vk->device, &fence, NULL, &vk->fence);
+	VkSemaphoreTypeCreateInfo counts = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,
+	                                    .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE};
+	VkSemaphoreCreateInfo semaphore = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, .pNext = &counts};
+	if (!r) r = vk->vkCreateSemaphore(vk->device, &semaphore, NULL, &vk->semaphore);
 	if (!r) r = bt_vk_cache_open(vk, cache_dir);
 	return r ? bt_vk_fail(vk, r, "opening the device", err) : BATON_OK;
 }
