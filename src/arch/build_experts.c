@@ -137,7 +137,9 @@ void bt_build_experts(struct bt_arch_build *b, uint32_t layer, uint32_t x, struc
 	if (b->status) return;
 	f.shared_gate &= hp->expert.ff_shared > 0;
 	struct routed r = build_router(b, layer, x, f);
+	/* The shared expert first: it needs no choice, and whoever adds to h last waits for who adds first, which is the faster
+	 * one where devices share a layer (docs/design.md). */
+	if (!b->status && hp->expert.ff_shared) build_shared(b, layer, x, r.shared, f);
 	if (!b->status && hp->expert.latent) build_latent(b, layer, x, r.choice, f);
 	else if (!b->status) build_routed(b, layer, x, r.choice, hp->n_embd, b->h, f);
-	if (!b->status && hp->expert.ff_shared) build_shared(b, layer, x, r.shared, f);
 }

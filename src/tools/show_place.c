@@ -41,6 +41,14 @@ static void add_part(struct line *l, const char *part, const char *device, char 
 	snprintf(before, size, "%s", device);
 }
 
+/* Does operation i stand before routed experts of its layer? */
+static bool before_experts(const struct bt_plan *plan, uint32_t i)
+{
+	const uint32_t layer = plan->op[i].layer;
+	while (i < plan->n_ops && plan->op[i].layer == layer && plan->op[i].kind != BT_OP_MATMUL_EXPERTS) i++;
+	return i < plan->n_ops && plan->op[i].layer == layer;
+}
+
 /* The next line: operations from *at on that belong together. */
 static void next_line(const struct bt_devices *d, uint32_t *at, struct line *l)
 {
@@ -60,7 +68,7 @@ static void next_line(const struct bt_devices *d, uint32_t *at, struct line *l)
 		/* A product that adds to h behind no part of a name ends a feed-forward network. */
 		if (op->kind == BT_OP_MATMUL &&
 		    (op->matmul.epilogue == BT_EPI_SILU_GATE || op->matmul.epilogue == BT_EPI_RELU2))
-			part = last && !strcmp(last, "experts") ? "shared expert" : "feed-forward";
+			part = before_experts(plan, i) ? "shared expert" : "feed-forward";
 		if (part && (!last || strcmp(last, part)))
 			add_part(l, part, d->device[d->place.op[i]].info.name, before, sizeof before);
 		if (part) last = part;

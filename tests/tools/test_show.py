@@ -233,8 +233,8 @@ class Show(unittest.TestCase):
         text = self.place(name, *args)
         for line in p['layers']:
             self.assertIn(line['where'], text)
-        self.assertIn('experts on CPU; shared expert on CPU1', text)
-        self.assertIn('experts on CPU1; shared expert on CPU', text)
+        self.assertIn('shared expert on CPU1; experts on CPU', text)
+        self.assertIn('shared expert on CPU; experts on CPU1', text)
 
     def test_place_of_one_device_says_that_options_change_nothing(self):
         text = self.place('llama-plain.Q8_0.gguf', '-ngl', '1', '-dev', 'CPU')
