@@ -58,6 +58,9 @@ struct bt_step_seq {
 };
 #define BT_NO_SLOT UINT32_MAX
 
+/* The most parts of a step that one call begins. */
+#define BT_MOST_PARTS 4u
+
 /* The batch table of one step. */
 struct bt_step {
 	uint32_t n_tokens, n_seqs, n_logits;
@@ -117,9 +120,16 @@ struct bt_backend {
 	/* Compute one part of a step; the parts of a step come in order, beginning with 0, with the same batch table. The part
 	 * with BT_OP_LOGITS has them in step->logits on return. */
 	enum baton_status (*run)(struct bt_exec *exec, const struct bt_step *step, struct baton_error *err);
-	/* The rows of a value that plan->keep speaks of, in memory of the host's: where one that arrives is written before `part`
-	 * is run, or one that leaves is read behind it, until the next part is. */
-	float *(*window)(struct bt_exec *exec, uint32_t value, uint32_t part, bool leaves);
+	/* (optional, both or none) The same without waiting: n parts (1 to BT_MOST_PARTS) from step->part on are begun, in order, and
+	 * behind what was begun before. `wait` returns when step->part is over, and with it all before. A step's parts must be
+	 * waited for before the next step, or a release, and also after a failure. */
+	enum baton_status (*start)(struct bt_exec *exec, const struct bt_step *step, uint32_t n,
+	                           struct baton_error *err);
+	enum baton_status (*wait)(struct bt_exec *exec, const struct bt_step *step, struct baton_error *err);
+	/* The rows of the value of plan->keep[keep], in memory of the host's. One that arrives is written there before its part
+	 * begins, and when the last but one is over. One that leaves is read when its part is over, before the next but one
+	 * begins, and where there is no `start` the next may not have written to it. */
+	float *(*window)(struct bt_exec *exec, uint32_t keep);
 	void (*release)(struct bt_exec *exec);
 	/* (optional) Bytes that a weight takes on such a device; absent: as many as in the file. exact as in struct bt_compile. */
 	uint64_t (*weight_bytes)(const struct bt_tensor *t, bool exact);

@@ -59,8 +59,8 @@ static bool is_choice(const struct bt_op *op, bool out, uint32_t j)
 static void keep_value(struct check *c, uint32_t v)
 {
 	if (v == BT_NO_VALUE) return;
-	c->keep[c->plan.n_keeps++] = (struct bt_keep){v, 0, false};
-	c->keep[c->plan.n_keeps++] = (struct bt_keep){v, c->plan.n_ops - 1, true};
+	c->keep[c->plan.n_keeps++] = (struct bt_keep){v, 0, 0, false};
+	c->keep[c->plan.n_keeps++] = (struct bt_keep){v, c->plan.n_ops - 1, 0, true};
 }
 
 static bool is_state_op(const struct bt_op *op, uint32_t *state)
@@ -143,6 +143,14 @@ static void close_side(struct check *c, struct side *s)
 	if (is_state_op(op, &state)) s->backend->free(s->dev, &s->state[state]);
 }
 
+/* A value that goes in or comes out, on one side. */
+static float *window(struct check *c, int side, uint32_t v, bool leaves)
+{
+	uint32_t i = 0;
+	while (c->keep[i].value != v || c->keep[i].leaves != leaves) i++;
+	return c->side[side].backend->window(c->side[side].exec, i);
+}
+
 /* Values to read: the same on both sides. */
 static void put_value(struct check *c, uint32_t v, bool choice, const struct bt_step *step)
 {
@@ -154,9 +162,7 @@ static void put_value(struct check *c, uint32_t v, bool choice, const struct bt_
 			int32_t id = (int32_t)((r * 5 + j) % c->n_expert);
 			memcpy(&c->input[r * width + j], &id, sizeof id);
 		}
-	for (int s = 0; s < 2; s++)
-		memcpy(c->side[s].backend->window(c->side[s].exec, v, 0, false), c->input,
-		       rows * width * sizeof(float));
+	for (int s = 0; s < 2; s++) memcpy(window(c, s, v, false), c->input, rows * width * sizeof(float));
 }
 
 static void put_inputs(struct check *c, const struct bt_step *step)
@@ -206,7 +212,7 @@ static void take_results(struct check *c, const struct bt_step *step)
 		if (v == BT_NO_VALUE) continue;
 		size_t rows = bt_plan_rows(&c->plan, v, step->n_tokens, step->n_logits), width = c->plan.value[v].width;
 		const float *result[2];
-		for (int s = 0; s < 2; s++) result[s] = c->side[s].backend->window(c->side[s].exec, v, 0, true);
+		for (int s = 0; s < 2; s++) result[s] = window(c, s, v, true);
 		if (is_choice(op, true, j)) compare_choice(c, result[0], result[1], rows, (uint32_t)width);
 		else compare(c, result[0], result[1], rows * width);
 	}

@@ -275,26 +275,80 @@ enum baton_status bt_devices_compile(struct bt_devices *d, const struct bt_compi
 	return status;
 }
 
-/* Copy a value to where it is read next: memory of the host's on both sides. */
-static void cross(struct bt_devices *d, const struct bt_crossing *x, uint32_t part, const struct bt_step *step)
+/* Wait until a part of a device's share is over. */
+static enum baton_status finish(struct bt_session_device *dev, uint32_t part, struct bt_step *step,
+                                struct baton_error *err)
 {
-	struct bt_session_device *from = &d->device[x->from], *to = &d->device[x->to];
-	size_t bytes = bt_crossing_bytes(d->plan, x, step->n_tokens, step->n_logits);
-	if (!bytes) return;
-	memcpy(to->backend->window(to->exec, x->value, part, false),
-	       from->backend->window(from->exec, x->value, from->part, true), bytes);
+	enum baton_status status = BATON_OK;
+	if (part < dev->over) return BATON_OK;
+	step->part = part;
+	if (dev->backend->wait) status = dev->backend->wait(dev->exec, step, err);
+	if (!status) dev->over = part + 1;
+	return status;
+}
+
+/* Bring what a segment reads to where it is read: memory of the host's on both sides. */
+static enum baton_status bring(struct bt_devices *d, const struct bt_segment *seg, struct bt_step *step,
+                               struct baton_error *err)
+{
+	struct bt_session_device *to = &d->device[seg->device];
+	enum baton_status status = BATON_OK;
+	/* Where it is written the last part but one has read. */
+	if (seg->n_crossings && seg->part > 1) status = finish(to, seg->part - 2, step, err);
+	for (uint32_t i = 0; i < seg->n_crossings && !status; i++) {
+		const struct bt_crossing *x = &d->place.crossing[seg->crossing + i];
+		struct bt_session_device *from = &d->device[x->from];
+		size_t bytes = bt_crossing_bytes(d->plan, x, step->n_tokens, step->n_logits);
+		status = finish(from, x->part, step, err);
+		if (!status && bytes)
+			memcpy(to->backend->window(to->exec, x->arrives), from->backend->window(from->exec, x->leaves),
+			       bytes);
+	}
+	return status;
+}
+
+/* How many segments from s on are one device's and need nothing from others that the first does not: they begin together. */
+static uint32_t together(const struct bt_devices *d, uint32_t s)
+{
+	const struct bt_segment *seg = &d->place.segment[s];
+	uint32_t n = 1;
+	while (n < BT_MOST_PARTS && s + n < d->place.n_segments && seg[n].device == seg->device && !seg[n].n_crossings)
+		n++;
+	return n;
+}
+
+/* Begin n parts; what a device without `start` begins is over when the call is. */
+static enum baton_status begin(struct bt_session_device *dev, struct bt_step *step, uint32_t n, struct baton_error *err)
+{
+	enum baton_status status = BATON_OK;
+	step->part = dev->begun;
+	if (dev->backend->start) {
+		status = dev->backend->start(dev->exec, step, n, err);
+		if (!status) dev->begun += n;
+		return status;
+	}
+	for (uint32_t i = 0; i < n && !status; i++) {
+		step->part = dev->begun++;
+		status = dev->backend->run(dev->exec, step, err);
+	}
+	return status;
 }
 
 enum baton_status bt_devices_run(struct bt_devices *d, struct bt_step *step, struct baton_error *err)
 {
 	enum baton_status status = BATON_OK;
-	for (uint32_t s = 0; s < d->place.n_segments && !status; s++) {
+	for (uint32_t i = 0; i < d->n; i++) d->device[i].begun = d->device[i].over = 0;
+	for (uint32_t s = 0, n; s < d->place.n_segments && !status; s += n) {
 		const struct bt_segment *seg = &d->place.segment[s];
-		struct bt_session_device *dev = &d->device[seg->device];
-		for (uint32_t i = 0; i < seg->n_crossings; i++)
-			cross(d, &d->place.crossing[seg->crossing + i], seg->part, step);
-		step->part = dev->part = seg->part;
-		status = dev->backend->run(dev->exec, step, err);
+		n = together(d, s);
+		status = bring(d, seg, step, err);
+		if (!status) status = begin(&d->device[seg->device], step, n, err);
+	}
+	/* Whatever has happened: what was begun reads and writes memory of the session's. */
+	for (uint32_t i = 0; i < d->n; i++) {
+		struct bt_session_device *dev = &d->device[i];
+		enum baton_status last = dev->begun ? finish(dev, dev->begun - 1, step, status ? NULL : err) : BATON_OK;
+		if (!status) status = last;
 	}
 	return status;
 }

@@ -1,7 +1,8 @@
 /* devices.h: the devices of a session: which take part, what is placed on each, and one step over all of them.
  *
  * With one device its plan is the model's, and a step is one call. With several each has a share of the plan; values that
- * one computes and another reads are copied when the reader's turn comes.
+ * one computes and another reads are copied when the reader's turn comes, and parts that do not need each other are computed at
+ * the same time where a back end can begin one without waiting for it.
  */
 #ifndef BT_ENGINE_DEVICES_H
 #define BT_ENGINE_DEVICES_H
@@ -17,7 +18,7 @@ struct bt_session_device {
 	bool lost;             /* it has failed: no session is to have it again */
 	struct bt_plan share;  /* of several devices; empty where one has the whole plan */
 	struct bt_exec *exec;
-	uint32_t part; /* of its share, that it has run last */
+	uint32_t begun, over; /* parts of its share in the step under way: begun, and known to be over */
 };
 
 struct bt_devices {
@@ -48,7 +49,7 @@ void bt_devices_close(struct bt_devices *d);
 
 /* Make the plan ready on all devices; c->plan is not looked at. On failure everything is as before. */
 enum baton_status bt_devices_compile(struct bt_devices *d, const struct bt_compile *c, struct baton_error *err);
-/* Compute one step; logits are in step->logits on return. */
+/* Compute one step; logits are in step->logits on return, and nothing is under way, whatever the status. */
 enum baton_status bt_devices_run(struct bt_devices *d, struct bt_step *step, struct baton_error *err);
 /* A call on the devices has failed so: after BATON_ERR_DEVICE no other session is to be given the same ones. */
 void bt_devices_failed(struct bt_devices *d, enum baton_status status);

@@ -1,4 +1,4 @@
-/* Cutting a placed plan where the device changes: segments, what crosses between them, and each device's share. */
+/* What crosses between the segments of a placed plan, and each device's share. */
 #include "plan/place.h"
 
 #include <stdlib.h>
@@ -10,6 +10,7 @@ struct walk {
 	const struct bt_plan *plan;
 	uint8_t *home;
 	uint32_t *valid;
+	uint32_t *part; /* the part of home that wrote it; not for costs */
 };
 
 /* The values that an operation reads: its inputs, and results that it adds to. */
@@ -56,28 +57,7 @@ uint64_t bt_cut_cost(const struct bt_plan *plan, const uint8_t *device, uint8_t 
 	return cost;
 }
 
-static uint32_t count_segments(const struct bt_plan *plan, const uint8_t *device)
-{
-	uint32_t n = 0;
-	for (uint32_t i = 0; i < plan->n_ops; i++) n += !i || device[i] != device[i - 1];
-	return n;
-}
-
-static void find_segments(const struct bt_plan *plan, struct bt_placement *p)
-{
-	uint32_t parts[BT_MAX_DEVICES] = {0};
-	p->n_segments = 0;
-	for (uint32_t i = 0; i < plan->n_ops; i++) {
-		if (!i || p->op[i] != p->op[i - 1])
-			p->segment[p->n_segments++] = (struct bt_segment){.device = p->op[i],
-			                                                  .first = i,
-			                                                  .part = parts[p->op[i]]++};
-		p->segment[p->n_segments - 1].n++;
-	}
-	for (uint32_t d = 0; d < p->n_devices; d++) p->device[d].n_segments = parts[d];
-}
-
-/* What crosses before each segment. out NULL only counts. */
+/* What crosses before each segment, but for the keeps. out NULL only counts. */
 static uint32_t find_crossings(struct walk *w, struct bt_placement *p, struct bt_crossing *out)
 {
 	uint32_t n = 0;
@@ -87,18 +67,53 @@ static uint32_t find_crossings(struct walk *w, struct bt_placement *p, struct bt
 		uint8_t to = (uint8_t)seg->device;
 		seg->crossing = n;
 		for (uint32_t i = seg->first; i < seg->first + seg->n; i++) {
-			uint32_t v[BT_MAX_INS + BT_MAX_MATS], n_read = values_read(&w->plan->op[i], v);
+			const struct bt_op *op = &w->plan->op[p->order[i]];
+			uint32_t v[BT_MAX_INS + BT_MAX_MATS], n_read = values_read(op, v);
 			for (uint32_t j = 0; j < n_read; j++) {
 				if (w->valid[v[j]] >> to & 1) continue;
 				w->valid[v[j]] |= 1u << to;
-				if (out) out[n] = (struct bt_crossing){v[j], w->home[v[j]], to};
+				if (out)
+					out[n] = (struct bt_crossing){.value = v[j],
+					                              .from = w->home[v[j]],
+					                              .to = to,
+					                              .part = w->part[v[j]]};
 				n++;
 			}
-			note_writes(w, &w->plan->op[i], to);
+			note_writes(w, op, to);
+			for (size_t j = 0; j < BT_MAX_MATS; j++)
+				if (op->out[j] != BT_NO_VALUE) w->part[op->out[j]] = seg->part;
 		}
 		seg->n_crossings = n - seg->crossing;
 	}
 	return n;
+}
+
+/* What a segment takes from a device leaves behind one part of it: the last that has any of it, so that there is one to wait for.
+ * Boxes of mapped memory hold two parts, by turns: it may not be an older one than the last but one. */
+static void join_crossings(struct bt_placement *p)
+{
+	uint32_t begun[BT_MAX_DEVICES] = {0}, over[BT_MAX_DEVICES] = {0}, keeps[BT_MAX_DEVICES] = {0};
+	p->n_beside = 0;
+	for (uint32_t s = 0; s < p->n_segments; s++) {
+		struct bt_segment *seg = &p->segment[s];
+		uint32_t part[BT_MAX_DEVICES];
+		for (uint32_t d = 0; d < p->n_devices; d++) part[d] = begun[d] < 2 ? 0 : begun[d] - 2;
+		for (uint32_t i = seg->crossing; i < seg->crossing + seg->n_crossings; i++) {
+			const struct bt_crossing *c = &p->crossing[i];
+			if (part[c->from] < c->part) part[c->from] = c->part;
+		}
+		for (uint32_t i = seg->crossing; i < seg->crossing + seg->n_crossings; i++) {
+			struct bt_crossing *c = &p->crossing[i];
+			c->part = part[c->from];
+			c->arrives = keeps[c->to]++;
+			c->leaves = keeps[c->from]++;
+			if (over[c->from] <= c->part) over[c->from] = c->part + 1;
+		}
+		bool beside = false;
+		for (uint32_t d = 1; d < p->n_devices; d++) beside |= d != seg->device && over[d] < begun[d];
+		p->n_beside += beside;
+		begun[seg->device]++;
+	}
 }
 
 /* A weight and a device that reads it. */
@@ -165,14 +180,12 @@ enum baton_status bt_cut(const struct bt_plan *plan, const struct bt_place_need 
 	struct walk w = {.plan = plan};
 	enum baton_status status = BATON_OK;
 	memset(p->device, 0, sizeof p->device);
-	p->segment = bt_arena_zalloc(&p->arena, (count_segments(plan, p->op) + 1u) * sizeof *p->segment);
 	w.home = bt_mem_array(BT_MEM_HOST, plan->n_values + 1, sizeof *w.home);
 	w.valid = bt_mem_array(BT_MEM_HOST, plan->n_values + 1, sizeof *w.valid);
-	if (!p->segment || !w.home || !w.valid) {
-		status = bt_fail_nomem(err, plan->n_values, "placing the plan");
-		goto out;
-	}
-	find_segments(plan, p);
+	w.part = bt_mem_array(BT_MEM_HOST, plan->n_values + 1, sizeof *w.part);
+	if (!w.home || !w.valid || !w.part) status = bt_fail_nomem(err, plan->n_values, "placing the plan");
+	if (!status) status = bt_order(plan, p, err);
+	if (status) goto out;
 	p->n_crossings = find_crossings(&w, p, NULL);
 	p->crossing = bt_arena_zalloc(&p->arena, (p->n_crossings + 1u) * sizeof *p->crossing);
 	if (!p->crossing) {
@@ -180,6 +193,7 @@ enum baton_status bt_cut(const struct bt_plan *plan, const struct bt_place_need 
 		goto out;
 	}
 	find_crossings(&w, p, p->crossing);
+	join_crossings(p);
 	for (uint32_t i = 0; i < plan->n_caches; i++)
 		if (need->cache) p->device[p->cache[i]].cache += need->cache[i];
 	for (uint32_t i = 0; i < plan->n_states; i++)
@@ -189,11 +203,13 @@ enum baton_status bt_cut(const struct bt_plan *plan, const struct bt_place_need 
 out:
 	bt_mem_free(w.home);
 	bt_mem_free(w.valid);
+	bt_mem_free(w.part);
 	return status;
 }
 
 /* Note in the share of `device` what must stay in place though no operation names it there: a value that arrives has its
- * place from the segment's first operation on; one that leaves keeps it up to the device's last operation before. */
+ * place from the segment's first operation on; one that leaves keeps it up to the device's last operation before, since memory
+ * that the CPU computes in is read when the other's turn comes. */
 static void note_keeps(const struct bt_placement *p, uint32_t device, struct bt_plan *share)
 {
 	uint32_t done = 0; /* operations of this device so far */
@@ -201,9 +217,10 @@ static void note_keeps(const struct bt_placement *p, uint32_t device, struct bt_
 		const struct bt_segment *seg = &p->segment[s];
 		for (uint32_t i = 0; i < seg->n_crossings; i++) {
 			const struct bt_crossing *c = &p->crossing[seg->crossing + i];
-			if (c->to == device) share->keep[share->n_keeps++] = (struct bt_keep){c->value, done, false};
+			if (c->to == device)
+				share->keep[share->n_keeps++] = (struct bt_keep){c->value, done, seg->part, false};
 			if (c->from == device)
-				share->keep[share->n_keeps++] = (struct bt_keep){c->value, done - 1, true};
+				share->keep[share->n_keeps++] = (struct bt_keep){c->value, done - 1, c->part, true};
 		}
 		if (seg->device == device) done += seg->n;
 	}
@@ -227,8 +244,8 @@ enum baton_status bt_place_share(const struct bt_plan *plan, const struct bt_pla
 		const struct bt_segment *seg = &p->segment[s];
 		if (seg->device != device) continue;
 		share->part[share->n_parts++] = (struct bt_part){share->n_ops, seg->n};
-		memcpy(&share->op[share->n_ops], &plan->op[seg->first], seg->n * sizeof *share->op);
-		share->n_ops += seg->n;
+		for (uint32_t i = seg->first; i < seg->first + seg->n; i++)
+			share->op[share->n_ops++] = plan->op[p->order[i]];
 	}
 	note_keeps(p, device, share);
 	return BATON_OK;

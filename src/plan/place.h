@@ -48,11 +48,14 @@ struct bt_place_need {
 struct bt_crossing {
 	uint32_t value;
 	uint8_t from, to;
+	uint32_t part; /* of `from`, behind which it leaves: it must be over, and only the next may have begun */
+	uint32_t leaves, arrives; /* which of plan->keep it is in the share of `from`, and of `to` */
 };
 
-/* Operations that follow each other on one device. */
+/* What one device computes in one go. It waits for those whose values cross to it, and for what its device does before; all else
+ * may be under way beside it. */
 struct bt_segment {
-	uint32_t device, first, n;
+	uint32_t device, first, n;      /* operations order[first] .. order[first + n - 1] of the placement */
 	uint32_t part;                  /* which part of the device's share it is */
 	uint32_t crossing, n_crossings; /* what has to cross before it runs */
 };
@@ -71,8 +74,10 @@ struct bt_placement {
 	uint8_t *op;           /* [n_ops] device of each operation */
 	uint8_t *cache;        /* [n_caches] */
 	uint8_t *state;        /* [n_states] */
+	uint32_t *order;       /* [n_ops] the plan's operations in the order in which they run, segment by segment */
 	struct bt_segment *segment;
 	uint32_t n_segments;
+	uint32_t n_beside; /* segments that begin while another device computes one */
 	struct bt_crossing *crossing;
 	uint32_t n_crossings;
 	struct bt_place_total device[BT_MAX_DEVICES];
@@ -109,7 +114,9 @@ enum baton_status bt_place_overrides(const struct bt_plan *plan, const struct bt
 /* Walk the plan with operation i on device[i]: what crosses, in bytes for a step of one token that wants no logits (those
  * count a little). home[n_values] and valid[n_values] are working space. */
 uint64_t bt_cut_cost(const struct bt_plan *plan, const uint8_t *device, uint8_t *home, uint32_t *valid);
-/* Fill p's segments, crossings and totals from p->op. */
+/* order.c: fill p's order and segments from p->op, but for what crosses. */
+enum baton_status bt_order(const struct bt_plan *plan, struct bt_placement *p, struct baton_error *err);
+/* Fill p's order, segments, crossings and totals from p->op. */
 enum baton_status bt_cut(const struct bt_plan *plan, const struct bt_place_need *need, struct bt_placement *p,
                          struct baton_error *err);
 

@@ -6,20 +6,20 @@
 const struct bt_op_info bt_op_table[BT_OP_KINDS] = {
 	[BT_OP_EMBED] = {"embed", 0, 1, 1},
 	[BT_OP_RMS_NORM] = {"rms_norm", 1, 1, 1},
-	[BT_OP_MATMUL] = {"matmul", 1, 1, 3},
+	[BT_OP_MATMUL] = {"matmul", 1, 1, 3, true},
 	[BT_OP_ROPE] = {"rope", 2, 2, 2},
 	[BT_OP_KV_STORE] = {"kv_store", 2, 0, 0},
-	[BT_OP_ATTENTION] = {"attention", 1, 1, 1},
+	[BT_OP_ATTENTION] = {"attention", 1, 1, 1, true},
 	[BT_OP_ROUTER] = {"router", 1, 1, 1},
-	[BT_OP_MATMUL_EXPERTS] = {"matmul_experts", 2, 1, 2},
+	[BT_OP_MATMUL_EXPERTS] = {"matmul_experts", 2, 1, 2, true},
 	[BT_OP_EXPERT_SUM] = {"expert_sum", 2, 1, 1},
 	[BT_OP_SPLIT] = {"split", 1, 2, 2},
 	[BT_OP_GATE] = {"gate", 2, 1, 1},
 	[BT_OP_CONV] = {"conv", 1, 1, 1},
-	[BT_OP_DELTA_NET] = {"delta_net", 3, 1, 1},
-	[BT_OP_MAMBA2] = {"mamba2", 2, 1, 1},
+	[BT_OP_DELTA_NET] = {"delta_net", 3, 1, 1, true},
+	[BT_OP_MAMBA2] = {"mamba2", 2, 1, 1, true},
 	[BT_OP_GATHER] = {"gather", 1, 1, 1},
-	[BT_OP_LOGITS] = {"logits", 1, 0, 0},
+	[BT_OP_LOGITS] = {"logits", 1, 0, 0, true},
 };
 
 void bt_plan_init(struct bt_plan *p)

@@ -39,6 +39,7 @@ enum bt_op_kind {
 struct bt_op_info {
 	const char *name;
 	uint8_t n_in, n_out_min, n_out_max;
+	bool heavy; /* it reads weights, a cache or a state: worth computing beside another device's work */
 };
 extern const struct bt_op_info bt_op_table[BT_OP_KINDS];
 
@@ -184,10 +185,10 @@ struct bt_part {
 	uint32_t first, n;
 };
 
-/* Value `value` must be in place at operation `op`, which may not name it: it comes from another device before the part that
- * begins with op, or goes to one behind the part that op is in. */
+/* A value that comes from another device before `part`, or goes to one behind it. It must be in place at operation `op`, which
+ * may not name it: from the first of the part on, or up to the last that runs before the value is taken. */
 struct bt_keep {
-	uint32_t value, op;
+	uint32_t value, op, part;
 	bool leaves;
 };
 

@@ -139,6 +139,14 @@ static void put_layers(const struct bt_devices *d, FILE *out)
 		        lines[i].text);
 }
 
+/* Segments that wait for another device. */
+static uint32_t borders(const struct bt_devices *d)
+{
+	uint32_t n = 0;
+	for (uint32_t s = 0; s < d->place.n_segments; s++) n += d->place.segment[s].n_crossings > 0;
+	return n;
+}
+
 static uint64_t crossing_bytes(const struct bt_devices *d, uint32_t n_tokens, uint32_t n_logits)
 {
 	uint64_t bytes = 0;
@@ -163,7 +171,7 @@ static void put_crossings(const struct bt_devices *d, uint32_t n_ubatch, FILE *o
 	}
 	fprintf(out, "\n  crossing: %s for a token, %s for %" PRIu32 " of a prompt, at %" PRIu32 " borders\n",
 	        bt_ui_bytes(token, sizeof token, crossing_bytes(d, 1, 1)),
-	        bt_ui_bytes(batch, sizeof batch, crossing_bytes(d, n_ubatch, 1)), n_ubatch, d->place.n_segments - 1);
+	        bt_ui_bytes(batch, sizeof batch, crossing_bytes(d, n_ubatch, 1)), n_ubatch, borders(d));
 	for (uint32_t i = 0; i < d->place.n_crossings; i++) {
 		const struct bt_crossing *c = &d->place.crossing[i];
 		uint32_t n = 0, before = 0;
@@ -178,6 +186,8 @@ static void put_crossings(const struct bt_devices *d, uint32_t n_ubatch, FILE *o
 		fprintf(out, "    %-24s%-24s%6" PRIu32 " x %s\n", d->plan->value[c->value].name, way, n,
 		        bt_ui_bytes(token, sizeof token, bt_crossing_bytes(d->plan, c, 1, 1)));
 	}
+	if (!d->place.n_beside) fprintf(out, "  the devices take turns\n");
+	else fprintf(out, "  two devices compute at the same time: %" PRIu32 " x\n", d->place.n_beside);
 }
 
 void bt_show_place_text(const struct baton_session *s, FILE *out)
@@ -242,10 +252,10 @@ json_t *bt_show_place_json(const struct baton_session *s)
 	for (size_t i = 0; i < n; i++) bad |= json_array_append_new(layers, layer_kind(&lines[i]));
 	for (uint32_t i = 0; i < d->place.n_crossings; i++)
 		bad |= json_array_append_new(crossings, crossing(d, &d->place.crossing[i]));
-	json_t *o = json_pack("{s:I, s:I, s:o, s:o, s:o}", "n_gpu_layers",
-	                      (json_int_t)(d->n > 1 ? d->place.n_gpu_layers : 0), "borders",
-	                      (json_int_t)(d->place.n_segments - 1), "devices", devices, "layers", layers, "crossings",
-	                      crossings);
+	json_t *o = json_pack("{s:I, s:I, s:I, s:o, s:o, s:o}", "n_gpu_layers",
+	                      (json_int_t)(d->n > 1 ? d->place.n_gpu_layers : 0), "borders", (json_int_t)borders(d),
+	                      "overlaps", (json_int_t)d->place.n_beside, "devices", devices, "layers", layers,
+	                      "crossings", crossings);
 	if (!bad) return o;
 	json_decref(o);
 	return NULL;

@@ -87,7 +87,7 @@ static void route(const struct rules *r, float *out)
 	op->router.sigmoid = r->sigmoid;
 	op->router.normalize = r->normalize;
 	op->router.scale = r->scale;
-	struct bt_keep keep = {choice, p.n_ops - 1, true};
+	struct bt_keep keep = {choice, p.n_ops - 1, 0, true};
 	p.keep = &keep;
 	p.n_keeps = 1;
 	struct baton_error err;
@@ -107,7 +107,7 @@ static void route(const struct rules *r, float *out)
 	struct bt_step_seq seq = {.n = TOKENS};
 	struct bt_step step = {.n_tokens = TOKENS, .n_seqs = 1, .token = token, .pos = pos, .seq = &seq};
 	assert_int_equal(b->run(exec, &step, &err), BATON_OK);
-	memcpy(out, b->window(exec, choice, 0, true), (size_t)TOKENS * 2 * r->used * sizeof(float));
+	memcpy(out, b->window(exec, 0), (size_t)TOKENS * 2 * r->used * sizeof(float));
 	b->release(exec);
 	b->close(dev);
 	bt_plan_free(&p);

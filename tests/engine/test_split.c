@@ -32,6 +32,10 @@ static const struct setting {
 	{"CPU1", 0, 0, "ffn_down=CPU1", "CPU1, CPU"},
 	{"CPU1", 0, 0, "norm=CPU1", "CPU1, CPU"},
 	{"CPU1", 99, 1, "output\\.weight=CPU,blk\\.1\\.attn_(q|k|v)=CPU", "CPU1, CPU"},
+	/* Routed experts on one, the shared one on the other: computed at the same time where there is a GPU. */
+	{"CPU1", 99, 0, "ffn_(gate|up|down)_shexp=CPU", NULL},
+	{"CPU1", 99, 0, "shexp=CPU", NULL},
+	{"CPU1", 99, 2, "shexp=CPU1,blk\\.1\\.ffn_latent_down=CPU", NULL},
 	{"cpu1,CPU", 1, 0, "blk\\.0\\.ffn_(up|gate)=CPU1;blk\\.1\\.ffn_down=CPU", "CPU1, CPU"},
 };
 
@@ -108,6 +112,7 @@ static struct baton_session_params params_for(const struct setting *c)
 static void a_split_changes_no_bit(void **state)
 {
 	(void)state;
+	uint32_t beside = 0;
 	for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
 		struct baton_model *m = open_fixture(models[i], false);
 		struct baton_session_params p = params_for(NULL);
@@ -119,6 +124,7 @@ static void a_split_changes_no_bit(void **state)
 		for (size_t c = 0; c < sizeof settings / sizeof *settings; c++) {
 			p = params_for(&settings[c]);
 			s = open_session(m, &p);
+			beside += s->devices.place.n_beside > 0;
 			struct baton_session_info info;
 			baton_session_get_info(s, &info);
 			if (settings[c].devices) assert_string_equal(info.device, settings[c].devices);
@@ -133,6 +139,8 @@ static void a_split_changes_no_bit(void **state)
 		forget(&want);
 		baton_model_close(&m);
 	}
+	assert_true(beside >=
+	            15); /* three models, whose experts are split from the shared one by five settings at least */
 }
 
 /* Values that go to the null devices come back as they were: layer 0 there is no layer 0. With two such devices they also go

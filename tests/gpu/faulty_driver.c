@@ -2,13 +2,18 @@
 #include "emu_driver.h"
 
 #include <stdio.h>
+#include <string.h>
 
 struct faulty faulty;
+
+#define MOST_UNDER_WAY 16
 
 struct faulty_gpu {
 	struct bt_gpu base;
 	struct bt_gpu *inner;
 	bool lost, ready[BT_GPU_KERNELS];
+	struct bt_gpu_recording *queue[MOST_UNDER_WAY]; /* the last of base.started */
+	uint32_t n_queue;
 };
 
 void faulty_arm(unsigned n, enum baton_status with)
@@ -18,13 +23,32 @@ void faulty_arm(unsigned n, enum baton_status with)
 	faulty.with = with;
 }
 
+/* Run what comes first until n are left. */
+static enum baton_status run_until(struct faulty_gpu *f, uint64_t n, struct baton_error *err)
+{
+	enum baton_status status = BATON_OK;
+	while (f->n_queue > n && !status) {
+		status = emu_driver.start(f->inner, f->queue, 1, err);
+		memmove(f->queue, f->queue + 1, --f->n_queue * sizeof *f->queue);
+		faulty.under_way--;
+	}
+	return status;
+}
+
+static void lose(struct faulty_gpu *f)
+{
+	f->lost = true;
+	faulty.under_way -= f->n_queue;
+	f->n_queue = 0;
+}
+
 /* Does this call fail? */
 static enum baton_status call(struct bt_gpu *gpu, const char *what, struct baton_error *err)
 {
 	struct faulty_gpu *f = (struct faulty_gpu *)gpu;
 	if (f && f->lost) return bt_fail(err, BATON_ERR_DEVICE, "%s: the device was lost", what);
 	if (++faulty.calls != faulty.fail_at) return BATON_OK;
-	if (f) f->lost = faulty.with == BATON_ERR_DEVICE;
+	if (f && faulty.with == BATON_ERR_DEVICE) lose(f);
 	return bt_fail(err, faulty.with, "%s: planted failure %u", what, faulty.fail_at);
 }
 
@@ -57,7 +81,10 @@ static enum baton_status open_gpu(uint32_t index, const struct bt_device_params 
 
 static void close_gpu(struct bt_gpu *gpu)
 {
+	struct faulty_gpu *f = (struct faulty_gpu *)gpu;
 	faulty.devices--;
+	faulty.harm += f->n_queue > 0;
+	lose(f);
 	emu_driver.close(inner(gpu));
 	bt_mem_free(gpu);
 }
@@ -81,6 +108,7 @@ static enum baton_status take(struct bt_gpu *gpu, enum bt_mem_cat cat, enum bt_g
 static void give(struct bt_gpu *gpu, struct bt_gpu_mem *mem)
 {
 	if (mem->address) faulty.blocks--;
+	if (mem->address) faulty.harm += ((struct faulty_gpu *)gpu)->n_queue > 0;
 	if (mem->handle) faulty.memory -= mem->size;
 	emu_driver.free(inner(gpu), mem);
 }
@@ -122,23 +150,33 @@ static enum baton_status record(struct bt_gpu *gpu, const struct bt_gpu_cmd *cmd
 
 static void discard(struct bt_gpu *gpu, struct bt_gpu_recording *rec)
 {
+	const struct faulty_gpu *f = (const struct faulty_gpu *)gpu;
 	if (rec) faulty.recordings--;
+	for (uint32_t i = 0; i < f->n_queue; i++) faulty.harm += f->queue[i] == rec;
 	emu_driver.discard(inner(gpu), rec);
 }
 
 static enum baton_status start(struct bt_gpu *gpu, struct bt_gpu_recording *const *rec, uint32_t n,
                                struct baton_error *err)
 {
+	struct faulty_gpu *f = (struct faulty_gpu *)gpu;
 	enum baton_status status = call(gpu, "start", err);
-	if (!status) status = emu_driver.start(inner(gpu), rec, n, err);
-	if (!status) gpu->started += n;
-	return status;
+	if (!status && f->n_queue + n > MOST_UNDER_WAY)
+		status = bt_fail(err, BATON_ERR_DEVICE, "more recordings are under way than the test has room for");
+	if (status) return status;
+	memcpy(f->queue + f->n_queue, rec, n * sizeof *f->queue);
+	f->n_queue += n;
+	faulty.under_way += n;
+	gpu->started += n;
+	return faulty.late ? BATON_OK : run_until(f, 0, err);
 }
 
 static enum baton_status wait_for(struct bt_gpu *gpu, uint64_t number, struct baton_error *err)
 {
-	enum baton_status status = call(gpu, "wait", err);
-	return status ? status : emu_driver.wait(inner(gpu), number, err);
+	/* Nothing but the loss of the device fails here. */
+	const struct faulty_gpu *f = (const struct faulty_gpu *)gpu;
+	enum baton_status status = f->lost || faulty.with == BATON_ERR_DEVICE ? call(gpu, "wait", err) : BATON_OK;
+	return status ? status : run_until((struct faulty_gpu *)gpu, gpu->started - number, err);
 }
 
 const struct bt_gpu_driver faulty_driver = {
@@ -187,6 +225,8 @@ const struct bt_backend bt_backend_faulty = {
 	.compile = bt_gpu_compile,
 	.supports = bt_gpu_supports,
 	.run = bt_gpu_run,
+	.start = bt_gpu_start,
+	.wait = bt_gpu_wait,
 	.window = bt_gpu_window,
 	.release = bt_gpu_release,
 	.held = bt_gpu_held,

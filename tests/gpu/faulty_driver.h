@@ -1,7 +1,9 @@
 /* faulty_driver.h: the emulator as a driver that fails when it is told to, and as a back end for sessions.
  *
- * Every call that can fail is counted: open, alloc, prepare, record, start, wait. Call fail_at fails with `with`; after
+ * Every call that can fail so is counted: open, alloc, prepare, record, start, and wait by loss. Call fail_at fails with `with`; after
  * BATON_ERR_DEVICE the device is lost, as driver.h has it: all that follows fails likewise, but free, discard and close.
+ *
+ * What is started runs at once or, where `late` is set, as late as it may: when it is waited for.
  */
 #ifndef BT_TESTS_GPU_FAULTY_DRIVER_H
 #define BT_TESTS_GPU_FAULTY_DRIVER_H
@@ -19,6 +21,10 @@ struct faulty {
 	unsigned kernels;                     /* made ready, ever, each device's own */
 	bool backwards;                       /* what stands between two barriers is recorded in the opposite order */
 	unsigned beside;                      /* commands recorded that may run beside the one before them, ever */
+	bool late;
+	unsigned under_way; /* recordings that were started and have not run */
+	unsigned
+		harm; /* how often memory or a recording was given back while recordings that may use it were under way */
 };
 extern struct faulty faulty;
 

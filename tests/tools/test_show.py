@@ -228,13 +228,17 @@ class Show(unittest.TestCase):
         self.assertEqual(sum(d['kv_cache'] for d in p['devices']), o['memory']['kv_cache'])
         self.assertEqual(sum(d['state'] for d in p['devices']), o['memory']['state'])
         self.assertEqual(sum(line['weights'] for line in p['layers']), o['weight_bytes'])
-        self.assertEqual(size['CPU']['segments'] + size['CPU1']['segments'], p['borders'] + 1)
+        # Layer 1: the routed experts on the CPU beside the shared one. Layer 2 the other way round, in two parts: the first
+        # products need less than what follows them.
+        self.assertEqual(p['overlaps'], 3)
+        self.assertGreater(size['CPU']['segments'] + size['CPU1']['segments'], p['borders'] + 1)
         self.assertTrue(all(c['from'] != c['to'] and c['bytes_per_token'] > 0 for c in p['crossings']))
         text = self.place(name, *args)
         for line in p['layers']:
             self.assertIn(line['where'], text)
         self.assertIn('shared expert on CPU1; experts on CPU', text)
         self.assertIn('shared expert on CPU; experts on CPU1', text)
+        self.assertIn('at the same time: 3 x', text)
 
     def test_place_of_one_device_says_that_options_change_nothing(self):
         text = self.place('llama-plain.Q8_0.gguf', '-ngl', '1', '-dev', 'CPU')

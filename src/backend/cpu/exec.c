@@ -168,10 +168,9 @@ size_t bt_cpu_scratch(const struct bt_exec *e)
 	return e->scratch_size + e->allocated;
 }
 
-float *bt_cpu_window(struct bt_exec *e, uint32_t value, uint32_t part, bool leaves)
+float *bt_cpu_window(struct bt_exec *e, uint32_t keep)
 {
-	(void)part, (void)leaves;
-	return bt_cpu_value(e, value);
+	return bt_cpu_value(e, e->c.plan->keep[keep].value);
 }
 
 enum baton_status bt_cpu_compile(struct bt_device *dev, const struct bt_compile *c, struct bt_exec **out,

@@ -58,7 +58,7 @@ enum baton_status bt_cpu_compile(struct bt_device *dev, const struct bt_compile 
 enum baton_status bt_cpu_run(struct bt_exec *e, const struct bt_step *step, struct baton_error *err);
 void bt_cpu_release(struct bt_exec *e);
 size_t bt_cpu_scratch(const struct bt_exec *e);
-float *bt_cpu_window(struct bt_exec *e, uint32_t value, uint32_t part, bool leaves);
+float *bt_cpu_window(struct bt_exec *e, uint32_t keep);
 
 /* One row per kind of operation. */
 typedef void (*bt_cpu_op_fn)(struct bt_exec *e, const struct bt_cpu_node *node, const struct bt_step *step);

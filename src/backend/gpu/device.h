@@ -65,7 +65,9 @@ enum baton_status bt_gpu_device_copy(struct bt_device *dev, struct bt_dev_mem *d
 enum baton_status bt_gpu_compile(struct bt_device *dev, const struct bt_compile *c, struct bt_exec **out,
                                  struct baton_error *err);
 enum baton_status bt_gpu_run(struct bt_exec *exec, const struct bt_step *step, struct baton_error *err);
-float *bt_gpu_window(struct bt_exec *exec, uint32_t value, uint32_t part, bool leaves);
+enum baton_status bt_gpu_start(struct bt_exec *exec, const struct bt_step *step, uint32_t n, struct baton_error *err);
+enum baton_status bt_gpu_wait(struct bt_exec *exec, const struct bt_step *step, struct baton_error *err);
+float *bt_gpu_window(struct bt_exec *exec, uint32_t keep);
 bool bt_gpu_supports(uint32_t index, const struct bt_plan *plan, const struct bt_op *op);
 void bt_gpu_release(struct bt_exec *exec);
 size_t bt_gpu_scratch(const struct bt_exec *exec);

@@ -96,7 +96,8 @@ struct bt_gpu_driver {
 	 * results, and are numbered in that order, the first of the device being 1. On failure none was started. */
 	enum baton_status (*start)(struct bt_gpu *gpu, struct bt_gpu_recording *const *rec, uint32_t n,
 	                           struct baton_error *err);
-	/* Wait until the recording of that number, and all before it, are over; their results are visible to the CPU. */
+	/* Wait until the recording of that number, and all before it, are over; their results are visible to the CPU. After any
+	 * failure the device is lost: nobody knows what it still uses. */
 	enum baton_status (*wait)(struct bt_gpu *gpu, uint64_t number, struct baton_error *err);
 };
 

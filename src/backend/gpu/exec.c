@@ -119,12 +119,18 @@ static bool stands_already(const struct bt_exec *e, uint32_t i, uint32_t part, b
 	return j < i;
 }
 
-/* Boxes for what crosses: every part begins anew. */
+static uint32_t n_parts(const struct bt_plan *p)
+{
+	return p->n_parts ? p->n_parts : 1;
+}
+
+/* Boxes for what crosses. One part may be under way while the values of the next come in, or of the last are read: even and odd
+ * parts have a half each, and every part begins anew in its own. */
 static enum baton_status make_boxes(struct bt_exec *e, struct baton_error *err)
 {
 	const struct bt_plan *p = e->c.plan;
 	size_t most[2] = {0, 0};
-	for (uint32_t part = 0; part < (p->n_parts ? p->n_parts : 1); part++)
+	for (uint32_t part = 0; part < n_parts(p); part++)
 		for (int leaves = 0; leaves < 2; leaves++) {
 			size_t at = 0;
 			for (uint32_t i = 0; i < p->n_keeps; i++) {
@@ -136,16 +142,17 @@ static enum baton_status make_boxes(struct bt_exec *e, struct baton_error *err)
 			}
 			if (most[leaves] < at) most[leaves] = at;
 		}
-	enum baton_status status = most[0] ? take(e, BT_GPU_WRITE, most[0], &e->inbox, err) : BATON_OK;
-	if (!status && most[1]) status = take(e, BT_GPU_READ, most[1], &e->outbox, err);
+	for (uint32_t i = 0; i < p->n_keeps; i++)
+		if (p->keep[i].part % 2) e->window[i] += most[p->keep[i].leaves];
+	enum baton_status status = most[0] ? take(e, BT_GPU_WRITE, 2 * most[0], &e->inbox, err) : BATON_OK;
+	if (!status && most[1]) status = take(e, BT_GPU_READ, 2 * most[1], &e->outbox, err);
 	return status;
 }
 
-float *bt_gpu_window(struct bt_exec *e, uint32_t value, uint32_t part, bool leaves)
+float *bt_gpu_window(struct bt_exec *e, uint32_t keep)
 {
-	uint32_t i = 0;
-	while (e->c.plan->keep[i].value != value || !bt_gpu_crosses(e, i, part, leaves)) i++;
-	return (float *)((char *)(leaves ? &e->outbox : &e->inbox)->host + e->window[i]);
+	bool leaves = e->c.plan->keep[keep].leaves;
+	return (float *)((char *)(leaves ? &e->outbox : &e->inbox)->host + e->window[keep]);
 }
 
 static enum baton_status make_scratch(struct bt_exec *e, struct baton_error *err)
@@ -184,6 +191,7 @@ static void release(struct bt_exec *e)
 	bt_mem_free(e->node);
 	bt_mem_free(e->rope);
 	bt_mem_free(e->window);
+	bt_mem_free(e->number);
 	bt_mem_free(e->recorded);
 	bt_mem_free(e);
 }
@@ -241,7 +249,7 @@ static enum baton_status note_kernels(const struct bt_exec *e, uint32_t n_tokens
 {
 	const struct bt_plan *plan = e->c.plan;
 	enum baton_status status = BATON_OK;
-	for (uint32_t part = 0; part < (plan->n_parts ? plan->n_parts : 1) && !status; part++) {
+	for (uint32_t part = 0; part < n_parts(plan) && !status; part++) {
 		struct bt_gpu_shape shape = {.part = part,
 		                             .n_tokens = n_tokens,
 		                             .n_logits = n_tokens < e->c.n_logits ? n_tokens : e->c.n_logits,
@@ -315,9 +323,10 @@ enum baton_status bt_gpu_compile(struct bt_device *dev, const struct bt_compile 
 	e->rope = bt_mem_array(BT_MEM_HOST, c->plan->n_ops + 1, sizeof *e->rope);
 	e->held = bt_mem_array(BT_MEM_HOST, c->plan->n_ops * (size_t)BT_OP_TENSORS + 1, sizeof(void *));
 	e->window = bt_mem_array(BT_MEM_HOST, c->plan->n_keeps + 1, sizeof *e->window);
-	e->n_recorded = BT_GPU_RECORDINGS * (c->plan->n_parts ? c->plan->n_parts : 1);
+	e->number = bt_mem_array(BT_MEM_HOST, n_parts(c->plan), sizeof *e->number);
+	e->n_recorded = BT_GPU_RECORDINGS * n_parts(c->plan);
 	e->recorded = bt_mem_array(BT_MEM_HOST, e->n_recorded, sizeof *e->recorded);
-	if (!e->offset || !e->node || !e->rope || !e->recorded || !e->held || !e->window)
+	if (!e->offset || !e->node || !e->rope || !e->recorded || !e->held || !e->window || !e->number)
 		status = bt_fail_nomem(err, 0, "a plan");
 	pthread_mutex_lock(&e->dev->lock);
 	if (!status) status = load_weights(e, err);
@@ -375,20 +384,45 @@ static enum baton_status find_recording(struct bt_exec *e, struct bt_gpu_shape s
 	return record(e, shape, oldest, err);
 }
 
-static enum baton_status run(struct bt_exec *e, const struct bt_step *step, struct baton_error *err)
+static enum baton_status start(struct bt_exec *e, const struct bt_step *step, uint32_t n, struct baton_error *err)
 {
 	struct bt_gpu *gpu = e->dev->gpu;
-	struct bt_gpu_recorded *r = NULL;
+	struct bt_gpu_recording *rec[BT_GPU_TOGETHER];
 	if (step->n_tokens > e->c.n_tokens || step->n_logits > e->c.n_logits)
 		return bt_fail(err, BATON_ERR_LIMIT, "a step of %u tokens and %u logits; %u and %u were planned",
 		               step->n_tokens, step->n_logits, e->c.n_tokens, e->c.n_logits);
 	/* All parts of a step read the same block. */
 	enum baton_status status = step->part ? BATON_OK : bt_gpu_step_fill(e, step, err);
-	if (!status) status = find_recording(e, shape_of(e, step), &r, err);
-	if (status) return status;
-	r->used = ++e->runs;
-	status = gpu->driver->start(gpu, &r->rec, 1, err);
-	if (!status) status = gpu->driver->wait(gpu, gpu->started, err);
+	struct bt_gpu_shape shape = shape_of(e, step);
+	for (uint32_t i = 0; i < n && !status; i++, shape.part++) {
+		struct bt_gpu_recorded *r = NULL;
+		status = find_recording(e, shape, &r, err);
+		if (status) break;
+		r->used = ++e->runs;
+		rec[i] = r->rec;
+	}
+	if (!status) status = gpu->driver->start(gpu, rec, n, err);
+	for (uint32_t i = 0; i < n && !status; i++) e->number[step->part + i] = gpu->started - (n - 1 - i);
+	return status;
+}
+
+_Static_assert(BT_MOST_PARTS <= BT_GPU_TOGETHER, "parts of a step that are begun together are submitted together");
+
+enum baton_status bt_gpu_start(struct bt_exec *e, const struct bt_step *step, uint32_t n, struct baton_error *err)
+{
+	struct bt_gpu_device *dev = e->dev;
+	pthread_mutex_lock(&dev->lock);
+	enum baton_status status = start(e, step, n, err);
+	pthread_mutex_unlock(&dev->lock);
+	return status;
+}
+
+enum baton_status bt_gpu_wait(struct bt_exec *e, const struct bt_step *step, struct baton_error *err)
+{
+	struct bt_gpu_device *dev = e->dev;
+	pthread_mutex_lock(&dev->lock);
+	enum baton_status status = dev->gpu->driver->wait(dev->gpu, e->number[step->part], err);
+	pthread_mutex_unlock(&dev->lock);
 	struct bt_part part = bt_plan_part(e->c.plan, step->part);
 	bool last = part.n && e->c.plan->op[part.first + part.n - 1].kind == BT_OP_LOGITS;
 	if (!status && last && step->n_logits)
@@ -398,9 +432,6 @@ static enum baton_status run(struct bt_exec *e, const struct bt_step *step, stru
 
 enum baton_status bt_gpu_run(struct bt_exec *e, const struct bt_step *step, struct baton_error *err)
 {
-	struct bt_gpu_device *dev = e->dev;
-	pthread_mutex_lock(&dev->lock);
-	enum baton_status status = run(e, step, err);
-	pthread_mutex_unlock(&dev->lock);
-	return status;
+	enum baton_status status = bt_gpu_start(e, step, 1, err);
+	return status ? status : bt_gpu_wait(e, step, err);
 }

@@ -61,8 +61,9 @@ struct bt_exec {
 	uint64_t part_floats;     /* that one row and split of the widest layer takes */
 	uint32_t n_head;          /* query heads of the layer that has most */
 	struct bt_gpu_mem logits; /* mapped: the product writes them where the CPU reads them */
-	struct bt_gpu_mem inbox, outbox; /* values from and for other devices, of one part at a time: mapped */
+	struct bt_gpu_mem inbox, outbox; /* values from and for other devices, of two parts at a time: mapped */
 	size_t *window;                  /* [plan->n_keeps] where each stands in its box */
+	uint64_t *number;                /* [n_parts] of the recording with which each part was started last */
 
 	/* The step block, written by the CPU: offsets into step.host. */
 	struct bt_gpu_mem step;
@@ -91,8 +92,7 @@ static inline uint32_t bt_gpu_chunks(uint32_t n_tokens, uint32_t n_seqs)
 static inline bool bt_gpu_crosses(const struct bt_exec *e, uint32_t i, uint32_t part, bool leaves)
 {
 	const struct bt_keep *k = &e->c.plan->keep[i];
-	struct bt_part p = bt_plan_part(e->c.plan, part);
-	return k->leaves == leaves && k->op >= p.first && k->op < p.first + p.n;
+	return k->leaves == leaves && k->part == part;
 }
 /* How a step of shape->n_tokens tokens of n_seqs sequences attends, the last position being `last`: tile, n_splits and
  * split_keys. */

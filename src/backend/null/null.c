@@ -141,10 +141,9 @@ static size_t null_scratch(const struct bt_exec *exec)
 	return exec->scratch.size;
 }
 
-static float *null_window(struct bt_exec *exec, uint32_t value, uint32_t part, bool leaves)
+static float *null_window(struct bt_exec *exec, uint32_t keep)
 {
-	(void)part, (void)leaves;
-	return (float *)((char *)exec->scratch.handle + exec->offset[value]);
+	return (float *)((char *)exec->scratch.handle + exec->offset[exec->c.plan->keep[keep].value]);
 }
 
 const struct bt_backend bt_backend_null = {

@@ -158,5 +158,7 @@ enum baton_status bt_vk_wait(struct bt_gpu *gpu, uint64_t number, struct baton_e
 	enum baton_status status = bt_vk_alive(vk, err);
 	if (status || vk->over >= number) return status;
 	VkResult r = wait_for(vk, number, vk->timeout_ns);
-	return r ? bt_vk_fail(vk, r, "waiting for the device", err) : BATON_OK;
+	if (!r) return BATON_OK;
+	vk->lost = true;
+	return bt_vk_fail(vk, r, "waiting for the device", err);
 }
