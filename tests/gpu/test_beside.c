@@ -55,6 +55,7 @@ static struct baton_session_params params_for(const struct setting *c)
 	p.n_ctx = 128;
 	p.n_ubatch = 3;
 	p.n_threads = 1;
+	p.exact = true; /* rounding may choose other experts */
 	return p;
 }
 
@@ -105,7 +106,7 @@ static void computed_at_the_same_time(void **state)
 		}
 		assert_memory_equal(got[0], got[1], LENGTH * n * sizeof(float));
 		for (size_t k = 0; k < (size_t)LENGTH * n; k++)
-			if (!(fabsf(got[0][k] - want[k]) <= 0.02f))
+			if (!(fabsf(got[0][k] - want[k]) <= 1e-3f))
 				fail_msg("setting %zu: logit %zu is %g, not %g", i, k, (double)got[0][k],
 				         (double)want[k]);
 		free(got[0]);

@@ -204,7 +204,7 @@ static void pack_scales(const struct row *row, const struct shape *s, const stru
 	put_half(plane, b, scale);
 	if (s->scales != SCALES_HALF_SUPER) return;
 	memcpy((uint8_t *)dst[BT_GPU_PLANE_SUPER] + b / 8 * 4, &one, sizeof one);
-	if (row->book->head) memcpy((uint8_t *)plane + (size_t)b * 2, (const uint8_t *)&scale + 2, 2);
+	if (row->book && row->book->head) memcpy((uint8_t *)plane + (size_t)b * 2, (const uint8_t *)&scale + 2, 2);
 }
 
 /* The scales of block i of 256 values, of which grids leave every second byte alone. */
