@@ -23,6 +23,7 @@ static enum baton_status emu_open(uint32_t index, const struct bt_device_params 
 	gpu->base.driver = &emu_driver;
 	gpu->base.caps = (struct bt_gpu_caps){.max_grid = {65535, 65535, 65535},
 	                                      .max_alloc = 1u << 30,
+	                                      .threads = 1024,
 	                                      .shared = 32768,
 	                                      .subgroup = index,
 	                                      .staging = 1u << 18,

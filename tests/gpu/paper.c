@@ -15,6 +15,7 @@ static enum baton_status paper_open(uint32_t index, const struct bt_device_param
 	gpu->base.driver = &paper_driver;
 	gpu->base.caps = (struct bt_gpu_caps){.max_grid = {UINT32_MAX, 65535, 65535},
 	                                      .max_alloc = UINT64_MAX / 2,
+	                                      .threads = 1024,
 	                                      .shared = 65536,
 	                                      .subgroup = 64};
 	gpu->next = 1u << 20;

@@ -82,13 +82,14 @@ static void walk_product(struct walk *w, const struct bt_type *type, bool exact,
 	free(got);
 }
 
-static const uint16_t gate[BT_GPU_FORMATS][2] = {
-#define FORMAT(name, ...) [BT_GPU_F_##name] = {BT_GPU_K_gate_##name##_1, BT_GPU_K_gate_##name##_4},
+static const uint16_t gate[BT_GPU_FORMATS][3] = {
+#define FORMAT(name, ...) \
+	[BT_GPU_F_##name] = {BT_GPU_K_gate_##name##_1, BT_GPU_K_gate_##name##_4, BT_GPU_K_gate_##name##_wide},
 #include "backend/gpu/kernels/formats.inc"
 #undef FORMAT
 };
 
-/* Both matrices and the gate, as floats and rounded. */
+/* Both matrices and the gate, as floats and rounded. split 0: by workgroups of many threads. */
 static void walk_gate(struct walk *w, const struct bt_type *type, uint64_t k, uint64_t rows, uint32_t n, uint32_t split)
 {
 	struct bt_tensor t[2] = {matrix_of(w, type, k, rows), matrix_of(w, type, k, rows)};
@@ -105,6 +106,7 @@ static void walk_gate(struct walk *w, const struct bt_type *type, uint64_t k, ui
 	const struct bt_gpu_matrix *m[2] = {NULL, NULL};
 	snprintf(w->what, sizeof w->what, "gate %s %llu x %llu, %u tokens, split by %u", type->name,
 	         (unsigned long long)rows, (unsigned long long)k, n, split);
+	uint32_t kernel = split ? n > 1 : 2;
 	for (int i = 0; i < 2; i++)
 		if (bt_gpu_weights_get((struct bt_gpu_device *)w->device, &t[i], false, &m[i], &w->err)) {
 			fail(w, w->err.text);
@@ -121,8 +123,8 @@ static void walk_gate(struct walk *w, const struct bt_type *type, uint64_t k, ui
 	                        .n_rows = (uint32_t)rows,
 	                        .n_blocks = m[0]->n_blocks,
 	                        .n_tokens = n,
-	                        .split = split};
-	launch(w, gate[m[0]->format][n > 1], &p, (uint32_t)(rows + 31) / 32, n > 1 ? (n + 3) / 4 : 1, 1);
+	                        .split = split ? split : 4};
+	launch(w, gate[m[0]->format][kernel], &p, (uint32_t)(rows + 31) / 32, n > 1 ? (n + 3) / 4 : 1, 1);
 	take(w, got, &dy, n * rows * 4);
 	take(w, yq, &dq, (n * rows / 32 + 1) * 48);
 	cpu_product(w, &t[0], &a, false, want);
@@ -160,16 +162,17 @@ static void walk_products(struct walk *w)
 		if (bt_gpu_format_is_float(bt_gpu_format_of(type, false))) continue;
 		walk_gate(w, type, 256, 33, 1, 1);
 		walk_gate(w, type, 1280, 64, 1, 4);
+		walk_gate(w, type, 1280, 64, 1, 0);
 		walk_gate(w, type, 768, 32, 5, 2);
 		if (type->block == 32) walk_product(w, type, false, 96, 7, 5, 1);
 	}
 }
 
-static void walk_norm(struct walk *w, uint32_t n, uint32_t rows)
+static void walk_norm(struct walk *w, uint32_t n, uint32_t rows, bool team)
 {
 	float *x = rows_of(w, n * rows), *wt = rows_of(w, n), *want = calloc(n * rows, 4), *got = calloc(n * rows, 4);
 	uint32_t *blocks = calloc(n * rows / 32 + 1, 48);
-	snprintf(w->what, sizeof w->what, "rms_norm %u x %u", rows, n);
+	snprintf(w->what, sizeof w->what, "rms_norm %u x %u%s", rows, n, team ? " by teams" : "");
 	struct bt_dev_mem dx = put(w, x, n * rows * 4), dw = put(w, wt, n * 4), dy = put(w, NULL, n * rows * 4),
 			  dq = put(w, NULL, (n * rows / 32 + 1) * 48);
 	struct bt_gpu_norm p = {.x = at(&dx),
@@ -180,7 +183,6 @@ static void walk_norm(struct walk *w, uint32_t n, uint32_t rows)
 	                        .n_groups = 1,
 	                        .n_total = rows,
 	                        .eps = 1e-5f};
-	bool team = n <= 512;
 	launch(w, team ? BT_GPU_K_rms_norm_team : BT_GPU_K_rms_norm, &p, team ? (rows + 31) / 32 : rows, 1, 1);
 	take(w, got, &dy, n * rows * 4);
 	take(w, blocks, &dq, (n * rows / 32 + 1) * 48);
@@ -496,7 +498,10 @@ static unsigned walk_all(const struct bt_gpu_driver *driver, uint32_t index, con
 	walk_round(&w, 256, 5);
 	walk_round(&w, 96, 3);
 	const uint32_t widths[] = {20, 32, 96, 128, 512, 576, 1024, 1030};
-	for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) walk_norm(&w, widths[i], 35);
+	for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+		walk_norm(&w, widths[i], 35, false);
+		if (widths[i] <= 512) walk_norm(&w, widths[i], 35, true);
+	}
 	walk_products(&w);
 	walk_attentions(&w);
 	walk_ops(&w);

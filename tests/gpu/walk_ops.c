@@ -110,8 +110,8 @@ static void walk_gate_act(struct walk *w, uint32_t rows, uint32_t n, bool one, b
 }
 
 /* Norm and gate of groups of n values; the gate first or last. w_stride 0: all groups have the same weights. */
-static void walk_gated_norm(struct walk *w, uint32_t rows, uint32_t groups, uint32_t n, bool gate_first,
-                            uint32_t w_stride)
+static void walk_gated_norm_by(struct walk *w, uint32_t rows, uint32_t groups, uint32_t n, bool gate_first,
+                               uint32_t w_stride, bool team)
 {
 	static const uint16_t kernels[2][2] = {{BT_GPU_K_gated_norm, BT_GPU_K_gated_norm_team},
 	                                       {BT_GPU_K_gate_first_norm, BT_GPU_K_gate_first_norm_team}};
@@ -120,9 +120,9 @@ static void walk_gated_norm(struct walk *w, uint32_t rows, uint32_t groups, uint
 	float *x = rows_of(w, total), *g = rows_of(w, total), *wt = rows_of(w, n_w), *got = calloc(total, 4),
 	      *want = calloc(total, 4);
 	uint32_t *blocks = calloc(1, bytes);
-	bool rounded = n % 32 == 0, team = n <= 512;
-	snprintf(w->what, sizeof w->what, "norm and gate of %u x %u x %u, %s first", rows, groups, n,
-	         gate_first ? "gate" : "norm");
+	bool rounded = n % 32 == 0;
+	snprintf(w->what, sizeof w->what, "norm and gate of %u x %u x %u, %s first%s", rows, groups, n,
+	         gate_first ? "gate" : "norm", team ? ", by teams" : "");
 	struct bt_dev_mem m[] = {put(w, x, total * 4), put(w, g, total * 4), put(w, wt, n_w * 4), put(w, NULL, bytes)};
 	struct bt_gpu_gated_norm p = {.x = at(&m[0]),
 	                              .g = at(&m[1]),
@@ -149,6 +149,13 @@ static void walk_gated_norm(struct walk *w, uint32_t rows, uint32_t groups, uint
 	if (rounded) judge_rounded(w, got, blocks, rows, width);
 	drop(w, m + 1, 2);
 	free(x), free(g), free(wt), free(got), free(want), free(blocks);
+}
+
+static void walk_gated_norm(struct walk *w, uint32_t rows, uint32_t groups, uint32_t n, bool gate_first,
+                            uint32_t w_stride)
+{
+	walk_gated_norm_by(w, rows, groups, n, gate_first, w_stride, false);
+	if (n <= 512) walk_gated_norm_by(w, rows, groups, n, gate_first, w_stride, true);
 }
 
 /* ---- routing ---- */
@@ -323,8 +330,8 @@ static const uint16_t matvec_experts[BT_GPU_FORMATS] = {
 	[BT_GPU_F_f16] = BT_GPU_K_matvec_f16_x,
 	[BT_GPU_F_bf16] = BT_GPU_K_matvec_bf16_x,
 };
-static const uint16_t gate_experts[BT_GPU_FORMATS] = {
-#define FORMAT(name, ...) [BT_GPU_F_##name] = BT_GPU_K_gate_##name##_x,
+static const uint16_t gate_experts[BT_GPU_FORMATS][2] = {
+#define FORMAT(name, ...) [BT_GPU_F_##name] = {BT_GPU_K_gate_##name##_x, BT_GPU_K_gate_##name##_wide_x},
 #include "backend/gpu/kernels/formats.inc"
 #undef FORMAT
 };
@@ -399,11 +406,11 @@ static void walk_experts(struct walk *w, const struct bt_type *type, bool exact,
 }
 
 /* Two stacks of matrices of integers with a gate between them. */
-static void walk_gates(struct walk *w, const struct bt_type *type, const struct sizes *c)
+static void walk_gates(struct walk *w, const struct bt_type *type, const struct sizes *c, bool wide)
 {
 	uint32_t out = c->tokens * USED;
-	snprintf(w->what, sizeof w->what, "gate of %s, %u x %u, %u tokens, split by %u, experts", type->name, c->rows,
-	         c->k, c->tokens, c->split);
+	snprintf(w->what, sizeof w->what, "gate of %s, %u x %u, %u tokens, split by %u, experts%s", type->name, c->rows,
+	         c->k, c->tokens, c->split, wide ? ", many threads" : "");
 	struct stack s[2];
 	for (int i = 0; i < 2; i++) make_stack(w, type, false, c->k, c->rows, EXPERTS, &s[i]);
 	if (!s[0].m || !s[1].m || bt_gpu_format_is_float(s[0].m->format)) {
@@ -425,8 +432,8 @@ static void walk_gates(struct walk *w, const struct bt_type *type, const struct 
 	                        .n_blocks = s[0].m->n_blocks,
 	                        .n_tokens = c->tokens,
 	                        .n_used = USED,
-	                        .split = c->split};
-	launch(w, gate_experts[s[0].m->format], &p, (c->rows + 31) / 32, out, 1);
+	                        .split = wide ? 4 : c->split};
+	launch(w, gate_experts[s[0].m->format][wide], &p, (c->rows + 31) / 32, out, 1);
 	take(w, got, &m[2], (size_t)out * c->rows * 4);
 	float *all[2] = {all_products(w, &s[0], &a, false), all_products(w, &s[1], &a, false)};
 	for (uint32_t i = 0; i < out; i++) {
@@ -452,7 +459,8 @@ static void walk_all_experts(struct walk *w)
 		if (!type) continue;
 		for (uint32_t i = 0; i < 2; i++) {
 			walk_experts(w, type, false, &c[i]);
-			walk_gates(w, type, &c[i * 2]);
+			walk_gates(w, type, &c[i * 2], false);
+			walk_gates(w, type, &c[i * 2], true);
 		}
 		walk_experts(w, type, true, &c[id % 2]);
 	}

@@ -40,6 +40,7 @@ struct bt_gpu_mem {
 };
 
 #define BT_GPU_MAX_PARAMS 128u
+#define BT_GPU_THREADS    256u /* of a workgroup that every device must take; few kernels have more (caps.threads) */
 
 /* Start a kernel, or copy memory (kernel BT_GPU_KERNELS: params hold struct bt_gpu_copy). */
 struct bt_gpu_cmd {
@@ -59,6 +60,7 @@ struct bt_gpu_caps {
 	uint32_t max_grid[3];
 	uint64_t max_alloc; /* bytes of one allocation */
 	uint32_t shared;    /* bytes of shared memory of a workgroup */
+	uint32_t threads;   /* of a workgroup at most */
 	uint32_t subgroup;  /* most threads that run in step */
 	uint32_t staging;   /* bytes of a staging buffer; 0: the usual size */
 	bool matrix_cores;  /* kernels with MATRIX=1 run */

@@ -158,7 +158,8 @@ float *bt_gpu_window(struct bt_exec *e, uint32_t keep)
 static enum baton_status make_scratch(struct bt_exec *e, struct baton_error *err)
 {
 	size_t values, rounded, halves, logits = (size_t)e->c.n_logits * e->c.plan->n_vocab * sizeof(float);
-	enum baton_status status = bt_plan_layout(e->c.plan, e->c.n_tokens, e->c.n_logits, BT_PLAN_REST, e->offset, &values, err);
+	enum baton_status status = bt_plan_layout(e->c.plan, e->c.n_tokens, e->c.n_logits, BT_PLAN_REST, e->offset,
+	                                          &values, err);
 	plan_parts(e);
 	if (!status) status = take(e, BT_GPU_LOCAL, values + 64, &e->values, err);
 	rounded_bytes(e, &rounded, &halves);

@@ -167,7 +167,7 @@ static void lower_norm(struct bt_gpu_lowering *l)
 	                        .eps = op->norm.eps};
 	/* A block of 32 must not lie in two groups, nor may a team's eight threads. */
 	uint32_t n_touched = 1 + bt_gpu_results(l, y, x != y && n % 32 == 0, &p.y, &p.xq, touched + 1);
-	bool per_team = n <= 512;
+	bool per_team = bt_gpu_norm_by_team(n, p.n_total);
 	uint32_t groups = per_team ? (p.n_total + 31) / 32 : p.n_total;
 	bt_gpu_emit(l, bt_gpu_cmd(per_team ? BT_GPU_K_rms_norm_team : BT_GPU_K_rms_norm, &p, groups, 1, 1), touched,
 	            n_touched);

@@ -75,6 +75,11 @@ enum baton_status bt_gpu_schedule(struct bt_gpu_lowering *l, struct bt_gpu_cmd *
 /* Take the next buffer for v's rounded form, which the caller writes itself. */
 struct bt_gpu_range bt_gpu_take_rounded(struct bt_gpu_lowering *l, uint32_t v);
 bool bt_gpu_reads_rounded(const struct bt_gpu_node *node, const struct bt_op *op);
+/* Does a team norm a group of n values, or a workgroup? The former is less work, the latter sooner done. */
+static inline bool bt_gpu_norm_by_team(uint32_t n, uint32_t n_groups)
+{
+	return n <= 512 && n_groups > 4 * BT_GPU_BUSY;
+}
 /* Floats from the weights of one group of a norm to those of the next; 0: all have the same. */
 uint32_t bt_gpu_weight_stride(const struct bt_op *norm);
 /* lower_recurrent.c */

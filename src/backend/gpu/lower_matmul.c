@@ -22,13 +22,18 @@ static const uint16_t matvec_experts[BT_GPU_FORMATS] = {
 	[BT_GPU_F_f16] = BT_GPU_K_matvec_f16_x,
 	[BT_GPU_F_bf16] = BT_GPU_K_matvec_bf16_x,
 };
-static const uint16_t gate[BT_GPU_FORMATS][3] = {
-#define FORMAT(name, ...) \
-	[BT_GPU_F_##name] = {BT_GPU_K_gate_##name##_1, BT_GPU_K_gate_##name##_4, BT_GPU_K_gate_##name##_x},
+/* For one token, several, one of experts; and with many threads. */
+enum gate_kernel { GATE_ONE, GATE_FOUR, GATE_EXPERTS, GATE_WIDE, GATE_WIDE_EXPERTS, GATE_KERNELS };
+static const uint16_t gate[BT_GPU_FORMATS][GATE_KERNELS] = {
+#define FORMAT(name, ...)                                                                                  \
+	[BT_GPU_F_##name] = {BT_GPU_K_gate_##name##_1, BT_GPU_K_gate_##name##_4, BT_GPU_K_gate_##name##_x, \
+	                     BT_GPU_K_gate_##name##_wide, BT_GPU_K_gate_##name##_wide_x},
 #include "backend/gpu/kernels/formats.inc"
 #undef FORMAT
 };
 #define GATE_ROWS    32u /* of a gate's two */
+#define GATE_SPLIT   4u  /* teams that share a row at most; in workgroups of many threads, always */
+#define GATE_THREADS 1024u
 #define MATVEC_TEAMS 16u /* teams of a workgroup of matvec.k */
 
 /* Teams that share a row, so that some hundred thousand threads read whatever the matrix's shape; each still has a block for
@@ -166,14 +171,19 @@ static bool emit_gate(struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_u
 	                        .n_blocks = a->n_blocks,
 	                        .n_tokens = n_tokens,
 	                        .n_used = n_used,
-	                        .split = split_of(a->n_rows, a->n_blocks, 4)};
+	                        .split = split_of(a->n_rows, a->n_blocks, GATE_SPLIT)};
 	struct bt_gpu_range touched[4] = {{p.xq, bt_gpu_rounded_bytes(l, l->op->in[0]), false}};
 	uint32_t n = 1;
 	if (experts) touched[n++] = bt_gpu_reads(l, choice);
 	n += bt_gpu_results(l, l->op->out[0], a->n_rows % 32 == 0, &p.y, &p.yq, touched + n);
 	uint32_t tall = (a->n_rows + GATE_ROWS - 1) / GATE_ROWS, many = n_tokens > 1;
 	uint32_t wide = experts ? n_tokens * n_used : many ? (n_tokens + 3) / 4 : n_tokens;
-	bt_gpu_emit(l, bt_gpu_cmd(gate[a->format][experts ? 2 : many], &p, tall, wide, 1), touched, n);
+	enum gate_kernel k = experts ? GATE_EXPERTS : many ? GATE_FOUR : GATE_ONE;
+	if (k != GATE_FOUR && tall * wide <= BT_GPU_BUSY && l->e->dev->gpu->caps.threads >= GATE_THREADS) {
+		k = experts ? GATE_WIDE_EXPERTS : GATE_WIDE;
+		p.split = GATE_SPLIT;
+	}
+	bt_gpu_emit(l, bt_gpu_cmd(gate[a->format][k], &p, tall, wide, 1), touched, n);
 	return true;
 }
 

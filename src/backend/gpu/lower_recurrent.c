@@ -94,7 +94,6 @@ bool bt_gpu_lower_gated_norm(struct bt_gpu_lowering *l)
 	uint32_t x = l->op->in[0], y = l->op->out[0], g = gate->in[1], n = bt_gpu_width(l, x) / norm->norm.n_groups;
 	l->op++;
 	l->node++;
-	bool team = n <= 512;
 	struct bt_gpu_range touched[4] = {bt_gpu_reads(l, x), bt_gpu_reads(l, g)};
 	struct bt_gpu_gated_norm p = {.x = bt_gpu_value(l, x),
 	                              .g = bt_gpu_value(l, g),
@@ -106,6 +105,7 @@ bool bt_gpu_lower_gated_norm(struct bt_gpu_lowering *l)
 	                              .sigmoid = gate->gate.act == BT_ACT_SIGMOID,
 	                              .eps = norm->norm.eps};
 	uint32_t n_touched = 2 + bt_gpu_results(l, y, n % 32 == 0, &p.y, &p.xq, touched + 2);
+	bool team = bt_gpu_norm_by_team(n, p.n_total);
 	uint32_t groups = team ? (p.n_total + 31) / 32 : p.n_total;
 	bt_gpu_emit(l, bt_gpu_cmd(kernels[gate < norm][team], &p, groups, 1, 1), touched, n_touched);
 	return true;

@@ -201,6 +201,7 @@ static bool read_card(const struct bt_vk_library *lib, VkPhysicalDevice physical
 	if (!a.f12.bufferDeviceAddress || !a.f12.scalarBlockLayout || !a.f.features.shaderInt64 || !find_queue(lib, c))
 		return false;
 	c->props = a.p.properties;
+	if (c->props.limits.maxComputeWorkGroupInvocations < BT_GPU_THREADS) return false;
 	c->subgroup_max = a.size.maxSubgroupSize;
 	c->subgroup_varies = a.size.minSubgroupSize != a.size.maxSubgroupSize;
 	c->full_subgroups = a.fs.computeFullSubgroups && a.fs.subgroupSizeControl;

@@ -2,7 +2,10 @@
 #include "backend/gpu/vulkan/vk.h"
 
 #include <string.h>
+#include <time.h>
 
+#define AWAKE_NS \
+	INT64_C(5000000) /* a token's end is looked for this long before the thread sleeps: waking takes 50 us */
 #define PATIENCE_NS UINT64_C(3000000000) /* for a lost device, before its memory is given up */
 
 struct bt_gpu_recording {
@@ -129,6 +132,24 @@ enum baton_status bt_vk_start(struct bt_gpu *gpu, struct bt_gpu_recording *const
 	return BATON_OK;
 }
 
+static int64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+/* Is that recording over soon? A processor that plays a GPU needs the time itself. */
+static bool over_soon(struct bt_vk *vk, uint64_t number)
+{
+	uint64_t over = 0;
+	for (int64_t end = now_ns() + AWAKE_NS; !vk->card.software && now_ns() < end;) {
+		if (vk->vkGetSemaphoreCounterValue(vk->device, vk->semaphore, &over)) return false;
+		if (over >= number) return true;
+	}
+	return false;
+}
+
 /* Wait for the recording of that number: the driver's answer. */
 static VkResult wait_for(struct bt_vk *vk, uint64_t number, uint64_t timeout_ns)
 {
@@ -136,7 +157,9 @@ static VkResult wait_for(struct bt_vk *vk, uint64_t number, uint64_t timeout_ns)
 	                            .semaphoreCount = 1,
 	                            .pSemaphores = &vk->semaphore,
 	                            .pValues = &number};
-	VkResult r = vk->vkWaitSemaphores(vk->device, &info, timeout_ns);
+	VkResult r = timeout_ns > AWAKE_NS && over_soon(vk, number)
+	                     ? VK_SUCCESS
+	                     : vk->vkWaitSemaphores(vk->device, &info, timeout_ns);
 	if (!r) vk->over = number;
 	return r;
 }

@@ -75,6 +75,7 @@ struct bt_vk_matrix_shape {
 	X(vkCreateSemaphore)             \
 	X(vkDestroySemaphore)            \
 	X(vkWaitSemaphores)              \
+	X(vkGetSemaphoreCounterValue)    \
 	X(vkQueueSubmit)
 
 #define BT_VK_DECLARE(name) PFN_##name name;

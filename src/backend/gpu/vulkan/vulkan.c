@@ -141,6 +141,7 @@ static enum baton_status vk_open(uint32_t index, const struct bt_device_params *
 		       sizeof vk->base.caps.max_grid);
 		vk->base.caps.max_alloc = vk->card.max_alloc;
 		vk->base.caps.shared = vk->card.shared;
+		vk->base.caps.threads = vk->card.props.limits.maxComputeWorkGroupInvocations;
 		vk->base.caps.subgroup = vk->card.subgroup_max;
 		vk->base.caps.matrix_cores = vk->card.matrix;
 		vk->n_threads = params->n_threads;
