@@ -19,7 +19,7 @@ def work(cmd, kernel, rows, head):
     waves = math.prod(cmd['grid']) * ((kernel['threads'] + 63) // 64)
     tokens = head['tokens']
     if cmd['matrices']:
-        columns = int(definitions.get('COLUMNS', 8 * int(definitions.get('TOKENS', 1))))
+        columns = int(definitions.get('COLUMNS', 8 * int(definitions.get('TOKENS', 8))))  # tiles of floats: 64 always
         # Groups of tokens: the matrix is read once for each.
         groups = cmd['grid'][0 if cmd['kernel'].startswith('tile_') else 1]
         products = sum(m[0] * m[1] for m in cmd['matrices']) * groups * columns
