@@ -27,7 +27,8 @@ static enum baton_status emu_open(uint32_t index, const struct bt_device_params 
 	                                      .shared = 32768,
 	                                      .subgroup = index,
 	                                      .staging = 1u << 18,
-	                                      .matrix_cores = index == 32};
+	                                      .matrix_cores = index == 32,
+	                                      .packed_halves = true};
 	gpu->width = index;
 	*out = &gpu->base;
 	return BATON_OK;

@@ -91,6 +91,11 @@ class Parsing(unittest.TestCase):
     def test_no_loop(self):
         self.assertEqual(gcn.hot_loop(['BB0:', 's_cbranch_scc0 BB1', 'v_mov_b32_e32 v0, 0', 'BB1:', 's_endpgm']), [])
 
+    def test_products(self):
+        pair = ['v_pk_mul_f16 v1, v2, v3', 'v_pk_fma_f16 v1, v2, v3, v1', 'v_pk_fma_f16 v1, v4, v5, v1 op_sel_hi:[1,0,1]']
+        self.assertEqual(gcn.products(['v_mac_f32_e32 v1, v2, v3', 'v_fma_f32 v1, v2, v3, v1', 'v_add_f32_e32 v1, v2, v3']), 2)
+        self.assertEqual(gcn.products([*pair, 'v_cvt_f32_f16_e32 v1, v1', 'v_mac_f32_e32 v6, s0, v1']), 4)
+
     def test_waves(self):
         for vgprs, sgprs, lds, threads, waves in ((24, 32, 0, 64, 10), (25, 32, 0, 64, 9), (64, 32, 0, 64, 4), (65, 32, 0, 64, 3), (128, 32, 0, 64, 2),
                                                   (129, 32, 0, 64, 1), (24, 104, 0, 64, 7), (24, 32, 16384, 256, 4), (24, 32, 32768, 256, 2),
@@ -109,7 +114,7 @@ class Parsing(unittest.TestCase):
 
 def kernel(name='matvec_1', **change):
     return {'name': name, 'threads': 128, 'vgprs': 32, 'sgprs': 32, 'vgpr_spills': 0, 'sgpr_spills': 0, 'scratch': 0, 'lds': 0, 'waves': 8,
-            'dot4': 16, 'loop_dot4': 16, 'loop_fma': 2, 'loop_smem': 0, 'loop_lanes': 0, 'loop_bytes': 80,
+            'dot4': 16, 'packed': 0, 'loop_dot4': 16, 'loop_fma': 2, 'loop_smem': 0, 'loop_lanes': 0, 'loop_bytes': 80,
             'units': {'valu': 100, 'salu': 5, 'vmem': 5, 'lds': 0, 'alone': 500}, **change}
 
 
@@ -123,6 +128,8 @@ class Rules(unittest.TestCase):
         self.assertEqual(isa.faults(kernel(scratch=16), bits), [('scratch', 16)])
         self.assertEqual(isa.faults(kernel(dot4=0), bits), [('dot4', 0)])
         self.assertEqual(isa.faults(kernel(dot4=0), {}), [])
+        self.assertEqual(isa.faults(kernel(packed=8), {'PACKED': '1'}), [])
+        self.assertEqual(isa.faults(kernel(), {'PACKED': '1'}), [('packed', 0)])
         self.assertEqual(isa.faults(kernel(waves=3), bits), [('waves', 3)])
         self.assertEqual(isa.faults(kernel('rope', waves=3), {}), [])
         self.assertEqual(isa.faults(kernel('tile_a', waves=2), bits), [])
@@ -148,6 +155,9 @@ class Rules(unittest.TestCase):
         self.assertEqual(isa.check_ptx(good, rows), [])
         self.assertEqual(len(isa.check_ptx(good.replace('dp4a', 'mad'), rows)), 1)
         self.assertEqual(len(isa.check_ptx(good.replace('bt_gpu_b', 'bt_gpu_c'), rows)), 1)
+        rows['b'] = {'PACKED': '1'}
+        self.assertEqual(len(isa.check_ptx(good, rows)), 1)
+        self.assertEqual(isa.check_ptx(good.replace('ret;', '{mul.f16x2 %r1,%r2,%r3;\n}\n{fma.rn.f16x2 %r1,%r2,%r3,%r1;\n}'), rows), [])
 
 
 class Model(unittest.TestCase):

@@ -17,7 +17,8 @@ static enum baton_status paper_open(uint32_t index, const struct bt_device_param
 	                                      .max_alloc = UINT64_MAX / 2,
 	                                      .threads = 1024,
 	                                      .shared = 65536,
-	                                      .subgroup = 64};
+	                                      .subgroup = 64,
+	                                      .packed_halves = true};
 	gpu->next = 1u << 20;
 	*out = &gpu->base;
 	return BATON_OK;

@@ -180,8 +180,7 @@ int main(int argc, char **argv)
 		print_string(c.card.driver);
 		printf(", \"fast\": %s}\n", c.card.fast ? "true" : "false");
 		for (uint32_t k = 0; k < BT_GPU_KERNELS; k++) {
-			if (!bt_vk_spirv_place[k][BT_VK_PLAIN].size)
-				continue; /* matrix cores: these devices have none */
+			if (bt_vk_spirv_matrix[k]) continue; /* these devices have no matrix cores */
 			if (argc > 1 && !strstr(bt_gpu_kernel_table[k].name, argv[1])) continue;
 			if (print_kernel(&c, k)) continue;
 			fprintf(stderr, "gpu_pipelines: the driver can't compile %s\n", bt_gpu_kernel_table[k].name);

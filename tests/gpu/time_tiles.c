@@ -1,4 +1,4 @@
-/* time_tiles.c: every shape of tile, and of tile on matrix cores, by itself on the first GPU, for a person who tunes src/backend/gpu/lower_tiles.c.
+/* time_tiles.c: every shape of tile, on matrix cores and in packed halves too, by itself on the first GPU, for a person who tunes src/backend/gpu/lower_tiles.c.
  *
  *   gpu_time_tiles [ROWS K TOKENS]...   with none: the sizes of a model of 7B and some counts of tokens
  *
@@ -126,6 +126,48 @@ static enum baton_status time_size(struct bt_gpu_device *dev, struct size z, enu
 	return status;
 }
 
+/* BF16 by tile_float.k, and by tile_packed.k where there are packed halves. */
+static enum baton_status time_halves(struct bt_gpu_device *dev, struct size z, struct baton_error *err)
+{
+	struct bt_dev_mem w = {0}, x = {0}, y = {0};
+	uint32_t wide = (z.tokens + 63) / 64, tall = (z.rows + 63) / 64;
+	double seconds;
+	enum baton_status status = noise(&dev->base, (uint64_t)z.rows * z.k * 2, &w, err);
+	if (!status) status = noise(&dev->base, (uint64_t)z.tokens * z.k * 4, &x, err);
+	if (!status) status = noise(&dev->base, (uint64_t)z.tokens * z.rows * 4, &y, err);
+	if (!status) {
+		uint64_t at_w = ((struct bt_gpu_mem *)w.handle)->address,
+			 at_x = ((struct bt_gpu_mem *)x.handle)->address,
+			 at_y = ((struct bt_gpu_mem *)y.handle)->address;
+		struct bt_gpu_tile_float f = {.w = at_w,
+		                              .x = at_x,
+		                              .y = at_y,
+		                              .n_rows = z.rows,
+		                              .n_k = z.k,
+		                              .n_blocks = z.k / 32,
+		                              .n_tokens = z.tokens};
+		struct bt_gpu_tile_packed p = {.w = at_w,
+		                               .xh = at_x,
+		                               .scale = at_x,
+		                               .y = at_y,
+		                               .n_rows = z.rows,
+		                               .n_blocks = z.k / 32,
+		                               .n_tokens = z.tokens,
+		                               .w_down = 1,
+		                               .w_up = 1};
+		struct bt_gpu_cmd cmd[] = {bt_gpu_cmd(BT_GPU_K_tile_bf16, &f, wide, tall, 1),
+		                           bt_gpu_cmd(BT_GPU_K_tile_packed_bf16, &p, wide, tall, 1)};
+		for (int i = 0; i < 1 + dev->gpu->caps.packed_halves && !status; i++) {
+			status = time_kernel(dev->gpu, &cmd[i], &seconds, err);
+			if (!status) say(z, &cmd[i], seconds);
+		}
+	}
+	bt_gpu_device_free(&dev->base, &w);
+	bt_gpu_device_free(&dev->base, &x);
+	bt_gpu_device_free(&dev->base, &y);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	struct bt_device_params params = {0};
@@ -144,6 +186,7 @@ int main(int argc, char **argv)
 		}
 		for (size_t f = 0; f < sizeof timed / sizeof *timed && !status; f++)
 			status = time_size((struct bt_gpu_device *)dev, z, timed[f], &err);
+		if (!status) status = time_halves((struct bt_gpu_device *)dev, z, &err);
 	}
 	if (status) fprintf(stderr, "gpu_time_tiles: %s\n", err.text);
 	bt_gpu_device_close(dev);

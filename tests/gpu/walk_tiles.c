@@ -1,6 +1,8 @@
-/* walk_tiles.c: products of many tokens (kernels/tile.k, tile_float.k, matrix_tile.k), every format in every shape of tile, and the
+/* walk_tiles.c: products of many tokens (kernels/tile.k, tile_float.k, tile_packed.k, matrix_tile.k), every format in every shape of tile, and the
  * lists of the experts' tokens. */
 #include "walk.h"
+
+#include "backend/gpu/lower.h"
 
 static const struct {
 	uint32_t rows, tokens;
@@ -31,13 +33,43 @@ static const uint16_t tile_float[BT_GPU_FORMATS][2] = {
 	[BT_GPU_F_bf16] = {BT_GPU_K_tile_bf16, BT_GPU_K_tile_bf16_x},
 };
 
+/* Likewise in packed halves. */
+static const uint16_t packed[BT_GPU_FORMATS][2] = {
+	[BT_GPU_F_bf16] = {BT_GPU_K_tile_packed_bf16, BT_GPU_K_tile_packed_bf16_x},
+};
+
+/* The product of tile_float.k in packed halves; x: rows of activations, gx: workgroups along the tokens. */
+static void launch_packed(struct walk *w, const struct bt_gpu_matrix *m, const struct bt_gpu_tile_float *p, uint32_t x,
+                          uint32_t gx)
+{
+	struct bt_dev_mem dh = put(w, NULL, (size_t)x * p->n_blocks * 64), ds = put(w, NULL, (size_t)x * 4);
+	struct bt_gpu_halve h = {.x = p->x,
+	                         .xh = at(&dh),
+	                         .scale = at(&ds),
+	                         .n_blocks = p->n_blocks,
+	                         .n_k = p->n_k,
+	                         .top = BT_GPU_PACKED_TOP};
+	launch(w, BT_GPU_K_halve_floats, &h, x, 1, 1);
+	struct bt_gpu_tile_packed same = {p->w,     at(&dh),   at(&ds),     p->y,        p->bias,   p->list,
+	                                  p->tiles, p->n_rows, p->n_blocks, p->n_tokens, p->n_used, p->flags};
+	if (!bt_gpu_scale_packed(m, &same)) fail(w, "weights too large for packed halves");
+	launch(w, packed[m->format][p->tiles != 0], &same, gx, (p->n_rows + 63) / 64, 1);
+	bt_gpu_device_free(w->device, &dh);
+	bt_gpu_device_free(w->device, &ds);
+}
+
 /* The same product on matrix cores: what p says, with the activations, n_k floats where that is not 0, halved first; x: rows of
  * activations. */
 static void launch_matrix(struct walk *w, uint32_t kernel, const struct bt_gpu_tile *p, uint32_t n_k, uint32_t x,
                           uint32_t gx, uint32_t rows)
 {
 	struct bt_dev_mem dh = put(w, NULL, (size_t)x * p->n_blocks * 64), ds = put(w, NULL, (size_t)x * 4);
-	struct bt_gpu_halve h = {.x = p->xq, .xh = at(&dh), .scale = at(&ds), .n_blocks = p->n_blocks, .n_k = n_k};
+	struct bt_gpu_halve h = {.x = p->xq,
+	                         .xh = at(&dh),
+	                         .scale = at(&ds),
+	                         .n_blocks = p->n_blocks,
+	                         .n_k = n_k,
+	                         .top = BT_GPU_MATRIX_TOP};
 	launch(w, n_k ? BT_GPU_K_halve_floats : BT_GPU_K_halve, &h, x, 1, 1);
 	struct bt_gpu_matrix_tile m = {p->w,     at(&dh),   at(&ds),     p->y,        p->bias,   p->list,
 	                               p->tiles, p->n_rows, p->n_blocks, p->n_tokens, p->n_used, p->flags};
@@ -95,16 +127,25 @@ static void walk_tile(struct walk *w, const struct bt_type *type, uint32_t s, ui
 	free(blocks), free(x), free(bias), free(want), free(got), free(first);
 }
 
-/* The same of floats, and their rows of any length. */
-static void walk_float_tile(struct walk *w, const struct bt_type *type, uint64_t k, uint64_t rows, uint32_t n)
+/* The same of floats, and their rows of any length. big: all weights, and all activations, are near the largest, which is that;
+ * 0: they are of the usual sizes. */
+static void walk_float_tile(struct walk *w, const struct bt_type *type, uint64_t k, uint64_t rows, uint32_t n,
+                            float big)
 {
 	struct bt_tensor t = matrix_of(w, type, k, rows);
 	float *x = rows_of(w, n * k), *bias = rows_of(w, rows), *want = calloc(n * rows, 4),
 	      *got = rows_of(w, n * rows), *result = calloc(n * rows, 4);
 	struct bt_cpu_acts a = {.n_tokens = n, .k = k, .f32 = x, .f32_stride = k};
 	const struct bt_gpu_matrix *m = NULL;
-	snprintf(w->what, sizeof w->what, "tile of %s %llu x %llu, %u tokens", type->name, (unsigned long long)rows,
-	         (unsigned long long)k, n);
+	snprintf(w->what, sizeof w->what, "tile of %s %llu x %llu, %u tokens, up to %g", type->name,
+	         (unsigned long long)rows, (unsigned long long)k, n, (double)big);
+	for (size_t r = 0; r < rows && big > 0; r++) {
+		float *row = calloc(k, 4);
+		for (size_t i = 0; i < k; i++) row[i] = big * (r % 2 ? -1 : 1) * (1 - 0.01f * fabsf(draw(w)));
+		type->pack(row, (char *)t.data + r * t.row_bytes, k, NULL);
+		free(row);
+	}
+	for (size_t i = 0; i < n * k && big > 0; i++) x[i] = 1 + 0.01f * x[i];
 	if (bt_gpu_weights_get((struct bt_gpu_device *)w->device, &t, false, &m, &w->err)) {
 		fail(w, w->err.text);
 		return;
@@ -124,7 +165,16 @@ static void walk_float_tile(struct walk *w, const struct bt_type *type, uint64_t
 	launch(w, tile_float[m->format][0], &p, (n + 63) / 64, (uint32_t)(rows + 63) / 64, 1);
 	take(w, result, &dy, n * rows * 4);
 	judge(w, OP_FLOAT_PRODUCT, result, want, n * rows);
-	for (uint32_t s = 0; s < SHAPES && m->format != BT_GPU_F_f32 && w->gpu->caps.matrix_cores; s++) {
+	if (packed[m->format][0] && w->gpu->caps.packed_halves) {
+		dy = put(w, got, n * rows * 4);
+		p.y = at(&dy);
+		launch_packed(w, m, &p, n, (n + 63) / 64);
+		take(w, result, &dy, n * rows * 4);
+		judge(w, OP_PACKED_TILE, result, want, n * rows);
+	}
+	/* Matrix cores take weights as they are. */
+	bool fits = m->format != BT_GPU_F_f32 && big < 65504;
+	for (uint32_t s = 0; s < SHAPES && fits && w->gpu->caps.matrix_cores; s++) {
 		dy = put(w, got, n * rows * 4);
 		struct bt_gpu_tile same = {.w = {m->plane[0]},
 		                           .xq = p.x,
@@ -250,6 +300,13 @@ static void walk_experts(struct walk *w, const struct bt_type *type, bool wide, 
 	else launch(w, tile_experts[m->format][wide], &p, n_tiles, (uint32_t)(rows + 127) / 128, 1);
 	take(w, got, &dy, n * USED * rows * 4);
 	judge(w, floats ? OP_FLOAT_PRODUCT : OP_TILE, got, want, n * USED * rows);
+	if (packed[m->format][1] && w->gpu->caps.packed_halves) {
+		dy = put(w, NULL, n * USED * rows * 4);
+		pf.y = at(&dy);
+		launch_packed(w, m, &pf, n_x, n_tiles);
+		take(w, got, &dy, n * USED * rows * 4);
+		judge(w, OP_PACKED_TILE, got, want, n * USED * rows);
+	}
 	if (w->gpu->caps.matrix_cores && m->format != BT_GPU_F_f32) {
 		dy = put(w, NULL, n * USED * rows * 4);
 		p.y = at(&dy);
@@ -275,9 +332,12 @@ void walk_tiles(struct walk *w)
 	bool walked[BT_GPU_FORMATS] = {false};
 	for (int i = 0; i < 3; i++) {
 		const struct bt_type *type = bt_type_get(floats[i]);
-		walk_float_tile(w, type, 100, 67, 9);
-		walk_float_tile(w, type, 128, 130, 66);
-		walk_float_tile(w, type, 37, 64, 64);
+		walk_float_tile(w, type, 100, 67, 9, 0);
+		walk_float_tile(w, type, 128, 130, 66, 0);
+		walk_float_tile(w, type, 37, 64, 64, 0);
+		/* Sums that must not pass the end of a half: of weights at its end, of some that fit in none, and of tiny ones. */
+		walk_float_tile(w, type, 96, 6, 5, i == 1 ? 65504 : 1e29f);
+		walk_float_tile(w, type, 96, 6, 5, 3e-5f);
 		walk_experts(w, type, i % 2, 96, 70, 70, i % 2);
 	}
 	for (uint32_t id = 0; id < BT_TYPE_COUNT; id++) {

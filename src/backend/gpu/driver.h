@@ -64,6 +64,7 @@ struct bt_gpu_caps {
 	uint32_t subgroup;  /* most threads that run in step */
 	uint32_t staging;   /* bytes of a staging buffer; 0: the usual size */
 	bool matrix_cores;  /* kernels with MATRIX=1 run */
+	bool packed_halves; /* those with PACKED=1 */
 };
 
 struct bt_gpu_recording; /* commands made ready; they may run any number of times, but not while they are under way */

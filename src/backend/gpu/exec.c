@@ -72,7 +72,16 @@ static enum baton_status load_weights(struct bt_exec *e, struct baton_error *err
 	return status;
 }
 
-/* Bytes of the largest rounded input, 48 for 32 values, and of the largest for matrix cores. */
+static bool multiplies_halves(const struct bt_exec *e, const struct bt_op *op)
+{
+	bool any = false;
+	for (uint32_t i = 0; i < op->matmul.n_mats; i++)
+		any |= bt_gpu_multiplies_halves(&e->dev->gpu->caps,
+		                                bt_gpu_format_of(op->matmul.mat[i].w->type, e->c.exact));
+	return any;
+}
+
+/* Bytes of the largest rounded input, 48 for 32 values, and of the largest that is multiplied as halves. */
 static void rounded_bytes(const struct bt_exec *e, size_t *rounded, size_t *halves)
 {
 	*rounded = 48;
@@ -84,7 +93,7 @@ static void rounded_bytes(const struct bt_exec *e, size_t *rounded, size_t *halv
 		uint32_t width = e->c.plan->value[op->in[0]].width;
 		size_t n = rows * (width / 32) * 48, h = bt_gpu_halves_bytes((uint32_t)rows, (width + 31) / 32 * 32);
 		if (*rounded < n) *rounded = n;
-		if (*halves < h) *halves = h;
+		if (*halves < h && multiplies_halves(e, op)) *halves = h;
 	}
 }
 
@@ -165,7 +174,7 @@ static enum baton_status make_scratch(struct bt_exec *e, struct baton_error *err
 	rounded_bytes(e, &rounded, &halves);
 	for (uint32_t i = 0; i < BT_GPU_ROUNDED && !status; i++)
 		status = take(e, BT_GPU_LOCAL, rounded, &e->xq[i], err);
-	if (!status && halves && e->dev->gpu->caps.matrix_cores && e->c.n_tokens >= BT_GPU_MATRIX_FROM)
+	if (!status && halves && e->c.n_tokens >= BT_GPU_HALVES_FROM)
 		status = take(e, BT_GPU_LOCAL, halves, &e->halves, err);
 	size_t part_rows = e->c.n_tokens < 16 ? BT_GPU_SPLIT_ROWS : BT_GPU_TILE_SPLIT_ROWS;
 	if (!status) status = take(e, BT_GPU_LOCAL, e->part_floats * part_rows * 4 + 64, &e->part, err);

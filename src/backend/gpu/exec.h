@@ -16,8 +16,8 @@
 #define BT_GPU_SPLIT_KEYS      BT_KV_PAGE
 /* Buffers for rounded activations, by turns: as many values can stand there at once. */
 #define BT_GPU_ROUNDED 4u
-/* Matrix cores take products of at least so many tokens. */
-#define BT_GPU_MATRIX_FROM 33u
+/* Products of halves, on matrix cores or packed, are of at least so many tokens. */
+#define BT_GPU_HALVES_FROM 33u
 
 /* Matrices and small weights of an operation. */
 struct bt_gpu_node {
@@ -55,12 +55,12 @@ struct bt_exec {
 
 	struct bt_gpu_mem values;             /* the plan's values */
 	struct bt_gpu_mem xq[BT_GPU_ROUNDED]; /* rounded activations */
-	struct bt_gpu_mem halves; /* activations for matrix cores: a scale per row, then the halves (lower_tiles.c) */
-	struct bt_gpu_mem part;   /* partial results of attention */
-	struct bt_gpu_mem groups; /* who chose which expert (lower_tiles.c) */
-	uint64_t part_floats;     /* that one row and split of the widest layer takes */
-	uint32_t n_head;          /* query heads of the layer that has most */
-	struct bt_gpu_mem logits; /* mapped: the product writes them where the CPU reads them */
+	struct bt_gpu_mem halves;        /* activations as halves: a scale per row, then the halves (lower_tiles.c) */
+	struct bt_gpu_mem part;          /* partial results of attention */
+	struct bt_gpu_mem groups;        /* who chose which expert (lower_tiles.c) */
+	uint64_t part_floats;            /* that one row and split of the widest layer takes */
+	uint32_t n_head;                 /* query heads of the layer that has most */
+	struct bt_gpu_mem logits;        /* mapped: the product writes them where the CPU reads them */
 	struct bt_gpu_mem inbox, outbox; /* values from and for other devices, of two parts at a time: mapped */
 	size_t *window;                  /* [plan->n_keeps] where each stands in its box */
 	uint64_t *number;                /* [n_parts] of the recording with which each part was started last */
@@ -100,6 +100,8 @@ void bt_gpu_shape_attention(const struct bt_exec *e, uint32_t n_seqs, uint32_t l
 /* Commands for a step of that shape: *cmds (bt_mem_free) and *n. */
 enum baton_status bt_gpu_lower(const struct bt_exec *e, struct bt_gpu_shape shape, struct bt_gpu_cmd **cmds,
                                uint32_t *n, struct baton_error *err);
+/* Are matrices of that format multiplied as halves when tokens are many (BT_GPU_HALVES_FROM)? */
+bool bt_gpu_multiplies_halves(const struct bt_gpu_caps *caps, enum bt_gpu_format f);
 /* Bytes of exec->halves for that many rows of that width, and where the halves begin. */
 static inline size_t bt_gpu_halves_at(uint32_t rows)
 {

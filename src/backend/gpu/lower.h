@@ -30,7 +30,7 @@ struct bt_gpu_lowering {
 	uint32_t n_ranges, cap_ranges;
 	uint32_t rounded[BT_GPU_ROUNDED]; /* the values whose rounded forms stand in e->xq, or BT_NO_VALUE */
 	uint32_t turn;                    /* the one written last */
-	uint32_t halved;                  /* the value that stands in e->halves for matrix cores, or BT_NO_VALUE */
+	uint32_t halved;                  /* the value that stands in e->halves, or BT_NO_VALUE */
 	uint32_t grouped;                 /* the choice of experts whose lists stand in e->groups, or BT_NO_VALUE */
 	bool fresh;                       /* the operation under way has written the rounded form of its own result */
 	struct baton_error *err;
@@ -112,6 +112,12 @@ static inline uint64_t bt_gpu_rounded_bytes(const struct bt_gpu_lowering *l, uin
 /* lower_tiles.c: do tiles take a product: of so many tokens, or for the tokens of each expert? */
 bool bt_gpu_is_tiled(const struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_used, uint32_t choice);
 void bt_gpu_emit_tiles(struct bt_gpu_lowering *l, const struct bt_gpu_product *f);
+/* Activations as halves are below 2 to the power of that, for matrix cores and for tile_packed.k. */
+#define BT_GPU_MATRIX_TOP 14u
+#define BT_GPU_PACKED_TOP 8u
+/* p->w_down and p->w_up, which bring the largest weight just below 2^2; false: it is so large that sums might not find back within
+ * floats. */
+bool bt_gpu_scale_packed(const struct bt_gpu_matrix *m, struct bt_gpu_tile_packed *p);
 /* lower_attn.c */
 void bt_gpu_lower_rope(struct bt_gpu_lowering *l);
 void bt_gpu_lower_kv_store(struct bt_gpu_lowering *l);

@@ -1,10 +1,12 @@
-/* lower_tiles.c: products of many tokens, by tiles (kernels/tile.k, or matrix_tile.k where there are matrix cores), and those of
- * experts, by who chose which.
+/* lower_tiles.c: products of many tokens, by tiles (kernels/tile.k and tile_float.k; matrix_tile.k where there are matrix cores, or
+ * else tile_packed.k where there is packed arithmetic of halves), and those of experts, by who chose which.
  *
  * A wide tile reads the matrix seldom and shared memory little; a narrow one makes more workgroups. The widest is taken that
  * still gives every multiprocessor of a large card one.
  */
 #include "backend/gpu/lower.h"
+
+#include <math.h>
 
 #define TILE_FROM   9u  /* tokens */
 #define MATRIX_BUSY 96u /* where a tile is done so fast that a second round of smaller ones costs more */
@@ -27,6 +29,10 @@ static const uint16_t tile_float[BT_GPU_FORMATS][2] = {
 	[BT_GPU_F_f32] = {BT_GPU_K_tile_f32, BT_GPU_K_tile_f32_x},
 	[BT_GPU_F_f16] = {BT_GPU_K_tile_f16, BT_GPU_K_tile_f16_x},
 	[BT_GPU_F_bf16] = {BT_GPU_K_tile_bf16, BT_GPU_K_tile_bf16_x},
+};
+/* Likewise in packed halves; 0: not so, sums of them would lose too much. */
+static const uint16_t packed[BT_GPU_FORMATS][2] = {
+	[BT_GPU_F_bf16] = {BT_GPU_K_tile_packed_bf16, BT_GPU_K_tile_packed_bf16_x},
 };
 static const uint16_t matrix[BT_GPU_FORMATS][SHAPES] = {
 #define FORMAT(name, ...)                                                                       \
@@ -154,8 +160,8 @@ static void emit(struct bt_gpu_lowering *l, const struct tiles *t, uint16_t kern
 	bt_gpu_emit(l, bt_gpu_cmd(kernel, params, wide, parts(t->m->n_rows, s.rows), 1), t->touched, t->n_touched);
 }
 
-/* The activations as halves, unless they are there already. */
-static struct bt_gpu_range halve(struct bt_gpu_lowering *l, const struct tiles *t)
+/* The activations as halves below 2^top, unless they are there already. */
+static struct bt_gpu_range halve(struct bt_gpu_lowering *l, const struct tiles *t, uint32_t top)
 {
 	uint32_t v = t->f->x;
 	bool floats = bt_gpu_format_is_float(t->m->format);
@@ -168,7 +174,8 @@ static struct bt_gpu_range halve(struct bt_gpu_lowering *l, const struct tiles *
 		                         .xh = halves.address + bt_gpu_halves_at(t->n_x),
 		                         .scale = halves.address,
 		                         .n_blocks = t->m->n_blocks,
-		                         .n_k = bt_gpu_width(l, v)};
+		                         .n_k = bt_gpu_width(l, v),
+		                         .top = top};
 		bt_gpu_emit(l, bt_gpu_cmd(floats ? BT_GPU_K_halve_floats : BT_GPU_K_halve, &p, t->n_x, 1, 1), touched,
 		            2);
 		l->halved = v;
@@ -181,7 +188,7 @@ static void emit_matrix(struct bt_gpu_lowering *l, struct tiles *t)
 {
 	const struct bt_gpu_product *f = t->f;
 	uint32_t s = pick(matrix_shape, 0, MATRIX_BUSY, t->m->n_rows, f->n_tokens);
-	t->touched[0] = halve(l, t);
+	t->touched[0] = halve(l, t, BT_GPU_MATRIX_TOP);
 	struct bt_gpu_matrix_tile p = {.w = bt_gpu_planes(t->m),
 	                               .xh = t->touched[0].address + bt_gpu_halves_at(t->n_x),
 	                               .scale = t->touched[0].address,
@@ -218,6 +225,37 @@ static void emit_float(struct bt_gpu_lowering *l, struct tiles *t)
 	emit(l, t, tile_float[t->m->format][t->experts], &p, float_shape);
 }
 
+bool bt_gpu_scale_packed(const struct bt_gpu_matrix *m, struct bt_gpu_tile_packed *p)
+{
+	int down = m->below - 2 < -100 ? -100 : m->below - 2;
+	p->w_down = ldexpf(1, -down);
+	p->w_up = ldexpf(1, down);
+	return down <= 100;
+}
+
+static void emit_packed(struct bt_gpu_lowering *l, struct tiles *t)
+{
+	const struct bt_gpu_product *f = t->f;
+	struct bt_gpu_tile_packed p = {.w = t->m->plane[BT_GPU_PLANE_Q],
+	                               .y = f->y,
+	                               .bias = l->node->small[f->i],
+	                               .list = t->list,
+	                               .tiles = t->cut,
+	                               .n_rows = t->m->n_rows,
+	                               .n_blocks = t->m->n_blocks,
+	                               .n_tokens = f->n_tokens,
+	                               .n_used = f->n_used,
+	                               .flags = f->flags};
+	if (!bt_gpu_scale_packed(t->m, &p)) {
+		emit_float(l, t);
+		return;
+	}
+	t->touched[0] = halve(l, t, BT_GPU_PACKED_TOP);
+	p.xh = t->touched[0].address + bt_gpu_halves_at(t->n_x);
+	p.scale = t->touched[0].address;
+	emit(l, t, packed[t->m->format][t->experts], &p, float_shape);
+}
+
 static void emit_integer(struct bt_gpu_lowering *l, struct tiles *t)
 {
 	const struct bt_gpu_product *f = t->f;
@@ -238,10 +276,10 @@ static void emit_integer(struct bt_gpu_lowering *l, struct tiles *t)
 	else emit(l, t, tile[t->m->format][s], &p, shape[s]);
 }
 
-/* Matrix cores multiply halves: of F32 too much would be lost. */
-static bool on_matrix_cores(const struct bt_gpu_lowering *l, const struct tiles *t)
+bool bt_gpu_multiplies_halves(const struct bt_gpu_caps *caps, enum bt_gpu_format f)
 {
-	return l->e->halves.size && t->n_x >= BT_GPU_MATRIX_FROM && t->m->format != BT_GPU_F_f32;
+	if (caps->matrix_cores) return f != BT_GPU_F_f32;
+	return caps->packed_halves && packed[f][0];
 }
 
 void bt_gpu_emit_tiles(struct bt_gpu_lowering *l, const struct bt_gpu_product *f)
@@ -260,7 +298,10 @@ void bt_gpu_emit_tiles(struct bt_gpu_lowering *l, const struct bt_gpu_product *f
 		t.cut = base + t.g.tiles;
 		t.touched[t.n_touched++] = (struct bt_gpu_range){base, t.g.size, false};
 	}
-	if (on_matrix_cores(l, &t)) emit_matrix(l, &t);
+	const struct bt_gpu_caps *caps = &l->e->dev->gpu->caps;
+	bool many = t.n_x >= BT_GPU_HALVES_FROM && l->e->halves.size;
+	if (many && bt_gpu_multiplies_halves(caps, t.m->format))
+		(caps->matrix_cores ? emit_matrix : emit_packed)(l, &t);
 	else if (bt_gpu_format_is_float(t.m->format)) emit_float(l, &t);
 	else emit_integer(l, &t);
 }

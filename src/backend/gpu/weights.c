@@ -61,6 +61,7 @@ static enum baton_status place(struct bt_gpu_device *dev, uint64_t size, bool ve
 struct packer {
 	struct bt_gpu_packer space;
 	char *packed; /* one row, all planes */
+	uint32_t top; /* of rows of BF16: the bits of the largest finite magnitude so far */
 };
 
 struct upload {
@@ -77,11 +78,22 @@ struct upload {
 	char *staging;
 };
 
+/* Of n values of BF16 and `top`: the bits of the largest finite magnitude. They are ordered like the magnitudes. */
+static uint32_t largest(const void *row, uint64_t n, uint32_t top)
+{
+	const uint16_t *v = row;
+	for (uint64_t i = 0; i < n; i++) {
+		uint32_t m = v[i] & 0x7FFFu;
+		top = m > top && m < 0x7F80u ? m : top;
+	}
+	return top;
+}
+
 /* bt_task_fn: rows r0 + begin .. r0 + end into staging memory. */
 static void pack_some(void *arg, size_t begin, size_t end, unsigned thread)
 {
 	const struct upload *u = arg;
-	const struct packer *w = &u->packer[thread];
+	struct packer *w = &u->packer[thread];
 	void *row[BT_GPU_PLANES];
 	uint64_t row_at = 0;
 	for (int p = 0; p < BT_GPU_PLANES; p++) {
@@ -90,6 +102,7 @@ static void pack_some(void *arg, size_t begin, size_t end, unsigned thread)
 	}
 	for (size_t r = begin; r < end; r++) {
 		bt_gpu_pack_row(u->format, u->t->type, bt_tensor_row(u->t, u->r0 + r), u->t->dim[0], &w->space, row);
+		if (u->format == BT_GPU_F_bf16) w->top = largest(row[0], u->t->dim[0], w->top);
 		/* Whole rows at a time: staging memory may be slow to read and to write in pieces. */
 		for (int p = 0; p < BT_GPU_PLANES; p++)
 			memcpy(u->staging + u->at[p] + r * u->row.plane[p], row[p], u->row.plane[p]);
@@ -175,6 +188,7 @@ static enum baton_status open_packers(struct upload *u, unsigned n, struct baton
 	u->packer = bt_mem_array(BT_MEM_STAGING, n, sizeof *u->packer);
 	for (unsigned i = 0; u->packer && i < n; i++) {
 		struct packer *w = &u->packer[i];
+		w->top = 0;
 		w->packed = bt_mem_array(BT_MEM_STAGING, row, 1);
 		w->space.q = bt_mem_array(BT_MEM_STAGING, k, 1);
 		w->space.scale = bt_mem_array(BT_MEM_STAGING, k / 16 + 1, sizeof(float));
@@ -216,6 +230,10 @@ static enum baton_status upload(struct bt_gpu_device *dev, struct bt_gpu_matrix 
 	status = open_packers(&u, n, err);
 	if (!status) status = upload_book(&u, err);
 	if (!status) status = upload_rows(&u, err);
+	uint32_t top = 0;
+	for (unsigned i = 0; i < n && !status; i++)
+		if (top < u.packer[i].top) top = u.packer[i].top;
+	m->below = (int)(top >> 7) - 126;
 	close_packers(&u, n);
 	if (status) m->block->used = base; /* for the next one */
 	return status;

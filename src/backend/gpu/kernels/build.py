@@ -28,6 +28,11 @@ def on_matrix_cores(row):
     return row[4].get('MATRIX') == '1'
 
 
+def in_packed_halves(row):
+    """Only for devices that have their arithmetic; SPIR-V only where lanes exchange values too."""
+    return row[4].get('PACKED') == '1'
+
+
 def rows(cc):
     """(name, file, parameters, threads, {definition: value}) of every row, as the C preprocessor gives them."""
     text = '#define KERNEL_ROW(name, file, ...) @row name file __VA_ARGS__ @\n#include "kernels.inc"\n'
@@ -89,7 +94,7 @@ def spirv(args):
         row, fast = job
         name, file, _, threads, pairs = row
         matrix = on_matrix_cores(row)
-        if matrix and not fast:
+        if not fast and (matrix or in_packed_halves(row)):
             return None
         head = f'#version 460\n#define TARGET_SPIRV\n#define FAST {fast}\n#define WORKGROUP {threads}\n'
         head += '' if matrix else '#define MATRIX 0\n'
@@ -134,6 +139,7 @@ __asm__(".section .rodata\\n.balign 16\\n.globl bt_vk_spirv\\n.hidden bt_vk_spir
 const struct bt_vk_spirv_place bt_vk_spirv_place[BT_GPU_KERNELS][2] = {{
 {table_text},
 }};
+const bool bt_vk_spirv_matrix[BT_GPU_KERNELS] = {{{', '.join(str(int(on_matrix_cores(row))) for row in table)}}};
 ''')
     write_depfile(args.depfile, args.out)
 

@@ -78,12 +78,26 @@ struct bt_gpu_tile_float {
 	uint n_rows, n_k, n_blocks, n_tokens, n_used, flags;
 };
 
-/* Activations as halves, for matrix cores: x = half * scale of its token. */
+/* The same in packed halves, of BF16. */
+struct bt_gpu_tile_packed {
+	PTR(in_uvec4) w;   /* [n_rows][n_blocks][32] */
+	PTR(in_uvec4) xh;  /* bt_gpu_halve */
+	PTR(in_f32) scale; /* [n_tokens] */
+	PTR(io_f32) y;
+	PTR(in_f32) bias;
+	PTR(in_u32) list;
+	PTR(in_u32) tiles;
+	uint n_rows, n_blocks, n_tokens, n_used, flags;
+	float w_down, w_up; /* what brings weights to where halves can be summed, a power of two; and the way back */
+};
+
+/* Activations as halves, for matrix cores and packed halves: x = half * scale of its token. */
 struct bt_gpu_halve {
 	PTR(in_u32) x;     /* rounded: [n_tokens][n_blocks] of 12 words; or bits of floats: [n_tokens][n_k] */
 	PTR(io_u32) xh;    /* [n_tokens][n_blocks][32] halves */
 	PTR(io_f32) scale; /* [n_tokens] a power of two */
 	uint n_blocks, n_k;
+	uint top; /* halves are below 2^top */
 };
 
 /* The product of bt_gpu_tile on matrix cores. */

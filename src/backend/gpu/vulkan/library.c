@@ -208,6 +208,7 @@ static bool read_card(const struct bt_vk_library *lib, VkPhysicalDevice physical
 	c->fast = a.fd.shaderIntegerDotProduct && can_exchange(&a);
 	c->shared = c->props.limits.maxComputeSharedMemorySize;
 	c->matrix = c->fast && c->shared >= BT_VK_MATRIX_SHARED && can_multiply(lib, physical, &a);
+	c->packed = c->fast && a.f12.shaderFloat16;
 	c->max_alloc = a.v11.maxMemoryAllocationSize;
 	if (core13 && a.m4.maxBufferSize < c->max_alloc) c->max_alloc = a.m4.maxBufferSize;
 	c->software = c->props.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;

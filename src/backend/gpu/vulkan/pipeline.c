@@ -14,8 +14,7 @@ static VkResult make(struct bt_vk *vk, uint32_t k)
 	if (r) return r;
 	/* Teams are eight neighbours of a subgroup, so subgroups must be filled in order. */
 	bool full = vk->card.full_subgroups && bt_gpu_kernel_table[k].threads % vk->card.subgroup_max == 0;
-	/* Kernels for matrix cores, which have no plain flavour, are written for subgroups of 32. */
-	bool of_32 = !bt_vk_spirv_place[k][BT_VK_PLAIN].size && vk->card.subgroup_varies;
+	bool of_32 = bt_vk_spirv_matrix[k] && vk->card.subgroup_varies;
 	VkPipelineShaderStageRequiredSubgroupSizeCreateInfo size = {
 		.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,
 		.requiredSubgroupSize = 32};

@@ -9,9 +9,10 @@
 enum { BT_VK_PLAIN, BT_VK_FAST, BT_VK_FLAVOURS };
 struct bt_vk_spirv_place {
 	uint32_t offset,
-		size; /* bytes of bt_vk_spirv; 0: not in this flavour, which is so of kernels for matrix cores */
+		size; /* bytes of bt_vk_spirv; 0: not in this flavour, as kernels for matrix cores and packed halves */
 };
 extern const unsigned char bt_vk_spirv[];
 extern const struct bt_vk_spirv_place bt_vk_spirv_place[BT_GPU_KERNELS][BT_VK_FLAVOURS];
+extern const bool bt_vk_spirv_matrix[BT_GPU_KERNELS]; /* for matrix cores: written for subgroups of 32 */
 
 #endif

@@ -99,6 +99,7 @@ struct bt_vk_card {
 	bool fast;                             /* lane exchange and packed dot product */
 	bool full_subgroups;                   /* pipelines may ask for them */
 	bool matrix;                           /* matrix cores that multiply as kernels with MATRIX=1 want it */
+	bool packed;                           /* 16-bit arithmetic, which kernels with PACKED=1 want */
 	bool dot_extension, control_extension; /* to be switched on (part of the core from 1.3 on) */
 	bool software;
 	uint8_t rank; /* discrete cards first */

@@ -79,7 +79,7 @@ static VkResult create_device(struct bt_vk *vk)
 	                                        .bufferDeviceAddress = VK_TRUE,
 	                                        .scalarBlockLayout = VK_TRUE,
 	                                        .timelineSemaphore = VK_TRUE, /* every 1.2 has it */
-	                                        .shaderFloat16 = c->matrix,
+	                                        .shaderFloat16 = c->matrix || c->packed,
 	                                        .vulkanMemoryModel = c->matrix};
 	VkPhysicalDeviceFeatures2 f = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
 	                               .pNext = &f12,
@@ -136,7 +136,8 @@ static enum baton_status vk_open(uint32_t index, const struct bt_device_params *
 		status = bt_fail(err, BATON_ERR_DEVICE, "Vulkan%u: the device is no longer there", index);
 	if (!status) {
 		vk->card = card[index];
-		if (params->plain_kernels) vk->card.fast = vk->card.full_subgroups = vk->card.matrix = false;
+		if (params->plain_kernels)
+			vk->card.fast = vk->card.full_subgroups = vk->card.matrix = vk->card.packed = false;
 		memcpy(vk->base.caps.max_grid, vk->card.props.limits.maxComputeWorkGroupCount,
 		       sizeof vk->base.caps.max_grid);
 		vk->base.caps.max_alloc = vk->card.max_alloc;
@@ -144,6 +145,7 @@ static enum baton_status vk_open(uint32_t index, const struct bt_device_params *
 		vk->base.caps.threads = vk->card.props.limits.maxComputeWorkGroupInvocations;
 		vk->base.caps.subgroup = vk->card.subgroup_max;
 		vk->base.caps.matrix_cores = vk->card.matrix;
+		vk->base.caps.packed_halves = vk->card.packed;
 		vk->n_threads = params->n_threads;
 		vk->timeout_ns = params->timeout > 0 ? (uint64_t)(params->timeout * 1e9) : UINT64_MAX;
 		status = open_device(vk, params->cache_dir, err);
