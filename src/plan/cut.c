@@ -152,7 +152,7 @@ static enum baton_status add_weights(const struct bt_plan *plan, const struct bt
 	return BATON_OK;
 }
 
-/* Scratch memory: the share's values, laid out as a back end would. */
+/* Scratch memory: the share's values, laid out as a GPU would; the CPU's take less. */
 static enum baton_status add_scratch(const struct bt_plan *plan, const struct bt_place_need *need,
                                      struct bt_placement *p, struct baton_error *err)
 {

@@ -110,7 +110,7 @@ static enum baton_status null_compile(struct bt_device *dev, const struct bt_com
 	exec->offset = bt_mem_array(BT_MEM_HOST, c->plan->n_values + 1, sizeof *exec->offset);
 	enum baton_status status = BATON_OK;
 	if (!exec->offset) status = bt_fail_nomem(err, 0, "a plan");
-	if (!status) status = bt_plan_layout(c->plan, c->n_tokens, c->n_logits, 0, exec->offset, &size, err);
+	if (!status) status = bt_plan_layout(c->plan, c->n_tokens, c->n_logits, BT_PLAN_REST, exec->offset, &size, err);
 	if (!status) status = null_alloc(dev, BT_MEM_SCRATCH, size, &exec->scratch, err);
 	if (status) null_release(exec);
 	else *out = exec;
