@@ -32,7 +32,7 @@ static const uint16_t gate[BT_GPU_FORMATS][GATE_KERNELS] = {
 #undef FORMAT
 };
 #define GATE_ROWS    32u /* of a gate's two */
-#define GATE_SPLIT   4u  /* teams that share a row at most; in workgroups of many threads, always */
+#define GATE_SPLIT   4u  /* teams that share a row at most; in workgroups of GATE_THREADS always, one row for each */
 #define GATE_THREADS 1024u
 #define MATVEC_TEAMS 16u /* teams of a workgroup of matvec.k */
 
@@ -179,10 +179,8 @@ static bool emit_gate(struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_u
 	uint32_t tall = (a->n_rows + GATE_ROWS - 1) / GATE_ROWS, many = n_tokens > 1;
 	uint32_t wide = experts ? n_tokens * n_used : many ? (n_tokens + 3) / 4 : n_tokens;
 	enum gate_kernel k = experts ? GATE_EXPERTS : many ? GATE_FOUR : GATE_ONE;
-	if (k != GATE_FOUR && tall * wide <= BT_GPU_BUSY && l->e->dev->gpu->caps.threads >= GATE_THREADS) {
-		k = experts ? GATE_WIDE_EXPERTS : GATE_WIDE;
-		p.split = GATE_SPLIT;
-	}
+	bool few = k != GATE_FOUR && tall * wide <= BT_GPU_BUSY && l->e->dev->gpu->caps.threads >= GATE_THREADS;
+	if (few && p.split == GATE_SPLIT) k = experts ? GATE_WIDE_EXPERTS : GATE_WIDE;
 	bt_gpu_emit(l, bt_gpu_cmd(gate[a->format][k], &p, tall, wide, 1), touched, n);
 	return true;
 }
