@@ -60,11 +60,10 @@ static enum baton_status add_matrices(struct bt_gpu_device *dev, const struct bt
 /* The matrices whose quants stand among a command's parameters, and its other particulars. */
 static void print_command(const struct bt_gpu_device *dev, const struct bt_gpu_cmd *cmd)
 {
-	bool copy = cmd->kernel == BT_GPU_COPY;
 	printf("{\"kernel\": \"%s\", \"grid\": [%u, %u, %u], \"barrier\": %s, \"matrices\": [",
-	       copy ? "copy" : bt_gpu_kernel_table[cmd->kernel].name, cmd->grid[0], cmd->grid[1], cmd->grid[2],
+	       bt_gpu_kernel_table[cmd->kernel].name, cmd->grid[0], cmd->grid[1], cmd->grid[2],
 	       cmd->barrier ? "true" : "false");
-	uint32_t params = copy ? 0 : bt_gpu_kernel_table[cmd->kernel].params, found = 0;
+	uint32_t params = bt_gpu_kernel_table[cmd->kernel].params, found = 0;
 	for (uint32_t at = 0; at + 8 <= params; at += 8) {
 		uint64_t address;
 		memcpy(&address, cmd->params + at, sizeof address);

@@ -53,7 +53,7 @@ static uint64_t weight_bytes(const struct bt_gpu_device *dev, const struct bt_gp
 		memcpy(&p, cmd->params, sizeof p);
 		return 2 * (uint64_t)p.slot_bytes * cmd->grid[2];
 	}
-	const char *name = cmd->kernel == BT_GPU_COPY ? "" : bt_gpu_kernel_table[cmd->kernel].name;
+	const char *name = bt_gpu_kernel_table[cmd->kernel].name;
 	if (strncmp(name, "mat", 3) && strncmp(name, "gate_", 5) && strncmp(name, "tile", 4)) return 0;
 	for (uint32_t at = 0; at + 8 <= BT_GPU_MAX_PARAMS; at += 8) {
 		uint64_t address;
@@ -130,8 +130,7 @@ static enum baton_status time_kinds(const struct bt_gpu_device *dev, const struc
 		const struct kind *t = &kind[k];
 		char grid[40];
 		snprintf(grid, sizeof grid, "%ux%ux%u", t->grid[0], t->grid[1], t->grid[2]);
-		printf("%-28s %18s %6u %10.2f %10.1f %5.1f%% %8.0f\n",
-		       t->kernel == BT_GPU_COPY ? "copy" : bt_gpu_kernel_table[t->kernel].name, grid, t->n,
+		printf("%-28s %18s %6u %10.2f %10.1f %5.1f%% %8.0f\n", bt_gpu_kernel_table[t->kernel].name, grid, t->n,
 		       t->seconds / t->n * 1e6, t->seconds * 1e6, t->seconds / sum * 100,
 		       (double)t->bytes / t->seconds * 1e-9);
 	}

@@ -268,8 +268,7 @@ static enum baton_status note_kernels(const struct bt_exec *e, uint32_t n_tokens
 		struct bt_gpu_cmd *cmd = NULL;
 		uint32_t n = 0;
 		status = bt_gpu_lower(e, shape, &cmd, &n, err);
-		for (uint32_t i = 0; i < n && !status; i++)
-			if (cmd[i].kernel != BT_GPU_COPY) wanted[cmd[i].kernel] = true;
+		for (uint32_t i = 0; i < n && !status; i++) wanted[cmd[i].kernel] = true;
 		bt_mem_free(cmd);
 	}
 	return status == BATON_ERR_LIMIT ? BATON_OK : status;
@@ -370,8 +369,7 @@ static enum baton_status record(struct bt_exec *e, struct bt_gpu_shape shape, st
 	gpu->driver->discard(gpu, to->rec);
 	*to = (struct bt_gpu_recorded){.shape = shape};
 	enum baton_status status = bt_gpu_lower(e, shape, &cmd, &n, err);
-	for (uint32_t i = 0; i < n; i++)
-		if (cmd[i].kernel != BT_GPU_COPY) wanted[cmd[i].kernel] = true;
+	for (uint32_t i = 0; i < n; i++) wanted[cmd[i].kernel] = true;
 	if (!status) status = gpu->driver->prepare(gpu, wanted, err);
 	if (!status) status = gpu->driver->record(gpu, cmd, n, &to->rec, err);
 	bt_mem_free(cmd);

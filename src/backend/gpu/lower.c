@@ -53,7 +53,7 @@ void bt_gpu_emit(struct bt_gpu_lowering *l, struct bt_gpu_cmd cmd, const struct 
 {
 	const struct bt_gpu_caps *caps = &l->e->dev->gpu->caps;
 	if (l->status) return;
-	for (int i = 0; i < 3 && cmd.kernel != BT_GPU_COPY; i++) {
+	for (int i = 0; i < 3; i++) {
 		if (!cmd.grid[i]) return; /* nothing to do */
 		if (cmd.grid[i] <= caps->max_grid[i]) continue;
 		l->status = bt_fail(l->err, BATON_ERR_LIMIT,

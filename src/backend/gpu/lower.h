@@ -40,7 +40,7 @@ struct bt_gpu_lowering {
 /* One function per kind of operation; NULL: the GPU has no kernel for it yet. */
 typedef void (*bt_gpu_lower_fn)(struct bt_gpu_lowering *l);
 
-/* Append a command that touches those ranges. All that it reads or writes must be said but weights and the step block, which no
+/* Append a command, the start of a kernel, that touches those ranges. All that it reads or writes must be said but weights and the step block, which no
  * command writes: commands change places (bt_gpu_schedule). */
 void bt_gpu_emit(struct bt_gpu_lowering *l, struct bt_gpu_cmd cmd, const struct bt_gpu_range *touched, uint32_t n);
 
