@@ -79,7 +79,8 @@ def count(code, pattern):
 
 
 DOT4, FMA = r'v_dot4_i32_i8', r'v_(fma|fmac|mac|mad|pk_fma|dot2\w*|fma_mix)_?\w*f(32|16)'
-PACKED = r'v_pk_fma_f16'
+# Products of halves: two with a half each for their sums; two with a float for both; one, converted on the way.
+HALVES = {'packed': r'v_pk_fma_f16', 'dot2': r'v_dot2_f32_f16', 'mix': r'v_fma_mix_f32'}
 WIDTH = {'dword': 4, 'dwordx2': 8, 'dwordx3': 12, 'dwordx4': 16, 'ubyte': 1, 'sbyte': 1, 'ushort': 2, 'sshort': 2}
 
 
@@ -92,9 +93,9 @@ def hot_loop(code):
 
 
 def products(body):
-    """Products of floats of a lane in one turn. Two in an instruction of packed halves; what else there is then brings their sums
+    """Products of floats of a lane in one turn. Two in an instruction for pairs of halves; what else there is then brings their sums
     to floats. (The first products of a sum, v_pk_mul_f16, are left out: scaling looks the same.)"""
-    return 2 * count(body, PACKED) or count(body, FMA)
+    return 2 * (count(body, HALVES['packed']) + count(body, HALVES['dot2'])) or count(body, FMA)
 
 
 def loaded_bytes(body):
@@ -134,12 +135,13 @@ def mca(bodies, command):
 
 
 def measure(kernels, command):
-    """Add to every kernel: waves, dot4, packed, and of its hot loop: loop (instructions), loop_dot4, loop_fma, loop_bytes of a lane,
+    """Add to every kernel: waves, dot4, packed, dot2, mix, and of its hot loop: loop (instructions), loop_dot4, loop_fma, loop_bytes of a lane,
     loop_smem (scalar loads: each waits for memory), loop_lanes (moves to and from single lanes), units as of mca()."""
     bodies = [hot_loop(k['code']) for k in kernels]
     for k, body, units in zip(kernels, bodies, mca(bodies, command)):
         k['waves'] = waves_per_simd(k['vgprs'], k['sgprs'], k['lds'], k['threads'])
-        k['dot4'], k['packed'] = count(k['code'], DOT4), count(k['code'], PACKED)
+        k['dot4'] = count(k['code'], DOT4)
+        k.update({what: count(k['code'], how) for what, how in HALVES.items()})
         k.update(loop=len(body), loop_dot4=count(body, DOT4), loop_fma=products(body), loop_bytes=loaded_bytes(body),
                  loop_smem=count(body, 's_load|s_buffer_load'), loop_lanes=count(body, r'v_(read|write)lane'), units=units)
     return kernels

@@ -95,6 +95,8 @@ class Parsing(unittest.TestCase):
         pair = ['v_pk_mul_f16 v1, v2, v3', 'v_pk_fma_f16 v1, v2, v3, v1', 'v_pk_fma_f16 v1, v4, v5, v1 op_sel_hi:[1,0,1]']
         self.assertEqual(gcn.products(['v_mac_f32_e32 v1, v2, v3', 'v_fma_f32 v1, v2, v3, v1', 'v_add_f32_e32 v1, v2, v3']), 2)
         self.assertEqual(gcn.products([*pair, 'v_cvt_f32_f16_e32 v1, v1', 'v_mac_f32_e32 v6, s0, v1']), 4)
+        self.assertEqual(gcn.products(['v_dot2_f32_f16 v1, v2, v3, v1', 'v_dot2_f32_f16 v1, v4, v5, v1', 'v_fma_f32 v1, v2, v3, v1']), 4)
+        self.assertEqual(gcn.products(['v_fma_mix_f32 v1, v2, v3, v1 op_sel_hi:[1,1,0]']), 1)
 
     def test_waves(self):
         for vgprs, sgprs, lds, threads, waves in ((24, 32, 0, 64, 10), (25, 32, 0, 64, 9), (64, 32, 0, 64, 4), (65, 32, 0, 64, 3), (128, 32, 0, 64, 2),
@@ -114,26 +116,29 @@ class Parsing(unittest.TestCase):
 
 def kernel(name='matvec_1', **change):
     return {'name': name, 'threads': 128, 'vgprs': 32, 'sgprs': 32, 'vgpr_spills': 0, 'sgpr_spills': 0, 'scratch': 0, 'lds': 0, 'waves': 8,
-            'dot4': 16, 'packed': 0, 'loop_dot4': 16, 'loop_fma': 2, 'loop_smem': 0, 'loop_lanes': 0, 'loop_bytes': 80,
+            'dot4': 16, 'packed': 0, 'dot2': 0, 'mix': 0, 'loop_dot4': 16, 'loop_fma': 2, 'loop_smem': 0, 'loop_lanes': 0, 'loop_bytes': 80,
             'units': {'valu': 100, 'salu': 5, 'vmem': 5, 'lds': 0, 'alone': 500}, **change}
 
 
 class Rules(unittest.TestCase):
     def test_faults(self):
         bits = {'BITS': '4'}
-        self.assertEqual(isa.faults(kernel(), bits), [])
-        self.assertEqual(isa.faults(kernel(vgpr_spills=2), bits), [('vgpr_spills', 2)])
-        self.assertEqual(isa.faults(kernel(sgpr_spills=2), bits), [])
-        self.assertEqual(isa.faults(kernel(sgpr_spills=2, loop_lanes=5), bits), [('sgpr_spills', 5)])
-        self.assertEqual(isa.faults(kernel(scratch=16), bits), [('scratch', 16)])
-        self.assertEqual(isa.faults(kernel(dot4=0), bits), [('dot4', 0)])
-        self.assertEqual(isa.faults(kernel(dot4=0), {}), [])
-        self.assertEqual(isa.faults(kernel(packed=8), {'PACKED': '1'}), [])
-        self.assertEqual(isa.faults(kernel(), {'PACKED': '1'}), [('packed', 0)])
-        self.assertEqual(isa.faults(kernel(waves=3), bits), [('waves', 3)])
-        self.assertEqual(isa.faults(kernel('rope', waves=3), {}), [])
-        self.assertEqual(isa.faults(kernel('tile_a', waves=2), bits), [])
-        self.assertEqual(isa.faults(kernel('tile_a', waves=1), bits), [('waves', 1)])
+        self.assertEqual(isa.faults(kernel(), bits, 'RADV'), [])
+        self.assertEqual(isa.faults(kernel(vgpr_spills=2), bits, 'RADV'), [('vgpr_spills', 2)])
+        self.assertEqual(isa.faults(kernel(sgpr_spills=2), bits, 'RADV'), [])
+        self.assertEqual(isa.faults(kernel(sgpr_spills=2, loop_lanes=5), bits, 'RADV'), [('sgpr_spills', 5)])
+        self.assertEqual(isa.faults(kernel(scratch=16), bits, 'RADV'), [('scratch', 16)])
+        self.assertEqual(isa.faults(kernel(dot4=0), bits, 'RADV'), [('dot4', 0)])
+        self.assertEqual(isa.faults(kernel(dot4=0), {}, 'RADV'), [])
+        f16, bf16 = {'PACKED': '1', 'FLOATS': '1'}, {'PACKED': '1', 'FLOATS': '2'}
+        for definitions, compiler, what in ((f16, 'RADV', 'mix'), (bf16, 'RADV', 'packed'), (f16, 'hipcc', 'dot2'), (bf16, 'hipcc', 'dot2')):
+            self.assertEqual(isa.faults(kernel(**{what: 8}), definitions, compiler), [])
+            others = {'mix': 8, 'packed': 8, 'dot2': 8, what: 0}
+            self.assertEqual(isa.faults(kernel(**others), definitions, compiler), [(what, 0)])
+        self.assertEqual(isa.faults(kernel(waves=3), bits, 'RADV'), [('waves', 3)])
+        self.assertEqual(isa.faults(kernel('rope', waves=3), {}, 'RADV'), [])
+        self.assertEqual(isa.faults(kernel('tile_a', waves=2), bits, 'RADV'), [])
+        self.assertEqual(isa.faults(kernel('tile_a', waves=1), bits, 'RADV'), [('waves', 1)])
 
     def test_exceptions(self):
         kept, isa.EXCEPTIONS = isa.EXCEPTIONS, [('matvec', 'RADV', 'waves', 3, 'why')]
@@ -155,7 +160,9 @@ class Rules(unittest.TestCase):
         self.assertEqual(isa.check_ptx(good, rows), [])
         self.assertEqual(len(isa.check_ptx(good.replace('dp4a', 'mad'), rows)), 1)
         self.assertEqual(len(isa.check_ptx(good.replace('bt_gpu_b', 'bt_gpu_c'), rows)), 1)
-        rows['b'] = {'PACKED': '1'}
+        rows['b'] = {'PACKED': '1', 'FLOATS': '1'}  # no instruction for two products and a float there
+        self.assertEqual(isa.check_ptx(good, rows), [])
+        rows['b'] = {'PACKED': '1', 'FLOATS': '2'}
         self.assertEqual(len(isa.check_ptx(good, rows)), 1)
         self.assertEqual(isa.check_ptx(good.replace('ret;', '{mul.f16x2 %r1,%r2,%r3;\n}\n{fma.rn.f16x2 %r1,%r2,%r3,%r1;\n}'), rows), [])
 

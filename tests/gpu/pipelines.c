@@ -88,7 +88,7 @@ static void print_assembly(const struct compiler *c, const VkPipelineExecutableI
 static bool print_kernel(const struct compiler *c, uint32_t k)
 {
 	const struct bt_gpu_kernel_info *info = &bt_gpu_kernel_table[k];
-	struct bt_vk_spirv_place at = bt_vk_spirv_place[k][c->card.fast ? BT_VK_FAST : BT_VK_PLAIN];
+	struct bt_vk_spirv_place at = bt_vk_code(&c->card, k);
 	VkShaderModuleCreateInfo code = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
 	                                 .codeSize = at.size,
 	                                 .pCode = (const uint32_t *)(const void *)(bt_vk_spirv + at.offset)};

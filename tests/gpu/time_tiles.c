@@ -126,7 +126,7 @@ static enum baton_status time_size(struct bt_gpu_device *dev, struct size z, enu
 	return status;
 }
 
-/* BF16 by tile_float.k, and by tile_packed.k where there are packed halves. */
+/* F16 and BF16 by tile_float.k, and by tile_packed.k where there are packed halves. */
 static enum baton_status time_halves(struct bt_gpu_device *dev, struct size z, struct baton_error *err)
 {
 	struct bt_dev_mem w = {0}, x = {0}, y = {0};
@@ -155,9 +155,11 @@ static enum baton_status time_halves(struct bt_gpu_device *dev, struct size z, s
 		                               .n_tokens = z.tokens,
 		                               .w_down = 1,
 		                               .w_up = 1};
-		struct bt_gpu_cmd cmd[] = {bt_gpu_cmd(BT_GPU_K_tile_bf16, &f, wide, tall, 1),
+		struct bt_gpu_cmd cmd[] = {bt_gpu_cmd(BT_GPU_K_tile_f16, &f, wide, tall, 1),
+		                           bt_gpu_cmd(BT_GPU_K_tile_bf16, &f, wide, tall, 1),
+		                           bt_gpu_cmd(BT_GPU_K_tile_packed_f16, &p, wide, tall, 1),
 		                           bt_gpu_cmd(BT_GPU_K_tile_packed_bf16, &p, wide, tall, 1)};
-		for (int i = 0; i < 1 + dev->gpu->caps.packed_halves && !status; i++) {
+		for (int i = 0; i < (dev->gpu->caps.packed_halves ? 4 : 2) && !status; i++) {
 			status = time_kernel(dev->gpu, &cmd[i], &seconds, err);
 			if (!status) say(z, &cmd[i], seconds);
 		}

@@ -32,6 +32,7 @@ enum op {
 	OP_RECURRENCE,
 	OP_TILE,
 	OP_MATRIX_TILE,
+	OP_HALF_TILE,
 	OP_PACKED_TILE,
 	OP_MATRIX_ATTENTION,
 	OPS
@@ -54,6 +55,7 @@ static const double tolerance[OPS] = {
 	[OP_RECURRENCE] = 4e-6,       /* another order, over the rows of a sequence */
 	[OP_TILE] = 1e-6,             /* one sum in the order of blocks instead of eight */
 	[OP_MATRIX_TILE] = 1e-3,      /* both factors rounded to 11 bits */
+	[OP_HALF_TILE] = 1e-3,        /* activations rounded to 11 bits */
 	[OP_PACKED_TILE] = 2e-3,      /* activations rounded to 11 bits, and so sums of up to 32 products */
 	[OP_MATRIX_ATTENTION] = 2e-3, /* queries and weights likewise */
 };

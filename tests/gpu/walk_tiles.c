@@ -33,12 +33,18 @@ static const uint16_t tile_float[BT_GPU_FORMATS][2] = {
 	[BT_GPU_F_bf16] = {BT_GPU_K_tile_bf16, BT_GPU_K_tile_bf16_x},
 };
 
-/* Likewise in packed halves. */
+/* Likewise with activations in halves. */
 static const uint16_t packed[BT_GPU_FORMATS][2] = {
+	[BT_GPU_F_f16] = {BT_GPU_K_tile_packed_f16, BT_GPU_K_tile_packed_f16_x},
 	[BT_GPU_F_bf16] = {BT_GPU_K_tile_packed_bf16, BT_GPU_K_tile_packed_bf16_x},
 };
 
-/* The product of tile_float.k in packed halves; x: rows of activations, gx: workgroups along the tokens. */
+static enum op packed_op(const struct bt_gpu_matrix *m)
+{
+	return m->format == BT_GPU_F_f16 ? OP_HALF_TILE : OP_PACKED_TILE;
+}
+
+/* The product of tile_float.k with activations in halves; x: rows of activations, gx: workgroups along the tokens. */
 static void launch_packed(struct walk *w, const struct bt_gpu_matrix *m, const struct bt_gpu_tile_float *p, uint32_t x,
                           uint32_t gx)
 {
@@ -170,7 +176,7 @@ static void walk_float_tile(struct walk *w, const struct bt_type *type, uint64_t
 		p.y = at(&dy);
 		launch_packed(w, m, &p, n, (n + 63) / 64);
 		take(w, result, &dy, n * rows * 4);
-		judge(w, OP_PACKED_TILE, result, want, n * rows);
+		judge(w, packed_op(m), result, want, n * rows);
 	}
 	/* Matrix cores take weights as they are. */
 	bool fits = m->format != BT_GPU_F_f32 && big < 65504;
@@ -194,6 +200,25 @@ static void walk_float_tile(struct walk *w, const struct bt_type *type, uint64_t
 	((struct bt_gpu_matrix *)m)->tensor = NULL;
 	free((void *)t.data);
 	free(x), free(bias), free(want), free(got), free(result);
+}
+
+/* A matrix with one weight that is no finite number is none for halves. */
+static void walk_not_finite(struct walk *w, const struct bt_type *type, float odd)
+{
+	struct bt_tensor t = matrix_of(w, type, 64, 3);
+	float row[64] = {[40] = odd};
+	const struct bt_gpu_matrix *m = NULL;
+	struct bt_gpu_tile_packed p;
+	snprintf(w->what, sizeof w->what, "scales of %s with a weight of %g", type->name, (double)odd);
+	type->pack(row, (char *)t.data + t.row_bytes, 64, NULL);
+	w->cases++;
+	if (bt_gpu_weights_get((struct bt_gpu_device *)w->device, &t, false, &m, &w->err)) {
+		fail(w, w->err.text);
+		return;
+	}
+	if (bt_gpu_scale_packed(m, &p) != (isfinite(odd) != 0)) fail(w, "the other answer");
+	((struct bt_gpu_matrix *)m)->tensor = NULL;
+	free((void *)t.data);
 }
 
 /* Experts: E of them, of which each token uses two. Everyone chooses the last, nobody the first. */
@@ -305,7 +330,7 @@ static void walk_experts(struct walk *w, const struct bt_type *type, bool wide, 
 		pf.y = at(&dy);
 		launch_packed(w, m, &pf, n_x, n_tiles);
 		take(w, got, &dy, n * USED * rows * 4);
-		judge(w, OP_PACKED_TILE, got, want, n * USED * rows);
+		judge(w, packed_op(m), got, want, n * USED * rows);
 	}
 	if (w->gpu->caps.matrix_cores && m->format != BT_GPU_F_f32) {
 		dy = put(w, NULL, n * USED * rows * 4);
@@ -338,6 +363,8 @@ void walk_tiles(struct walk *w)
 		/* Sums that must not pass the end of a half: of weights at its end, of some that fit in none, and of tiny ones. */
 		walk_float_tile(w, type, 96, 6, 5, i == 1 ? 65504 : 1e29f);
 		walk_float_tile(w, type, 96, 6, 5, 3e-5f);
+		for (int odd = 0; odd < 3 && i > 0; odd++)
+			walk_not_finite(w, type, (float[]){-INFINITY, NAN, -60000}[odd]);
 		walk_experts(w, type, i % 2, 96, 70, 70, i % 2);
 	}
 	for (uint32_t id = 0; id < BT_TYPE_COUNT; id++) {

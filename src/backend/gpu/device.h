@@ -24,7 +24,7 @@ struct bt_gpu_matrix {
 	enum bt_gpu_format format;
 	uint64_t plane[BT_GPU_PLANES];  /* addresses; 0: no such plane */
 	uint32_t n_rows, n_k, n_blocks; /* rows of one matrix (a stack of experts has several) */
-	int below;                      /* of BF16: every finite weight's magnitude is below 2^below */
+	int below; /* of F16 and BF16: every weight's magnitude is below 2^below; 17 and 129 where one is not finite */
 };
 
 /* Uploading: what all tensors of a plan share. */

@@ -115,8 +115,8 @@ void bt_gpu_emit_tiles(struct bt_gpu_lowering *l, const struct bt_gpu_product *f
 /* Activations as halves are below 2 to the power of that, for matrix cores and for tile_packed.k. */
 #define BT_GPU_MATRIX_TOP 14u
 #define BT_GPU_PACKED_TOP 8u
-/* p->w_down and p->w_up, which bring the largest weight just below 2^2; false: it is so large that sums might not find back within
- * floats. */
+/* p->w_down and p->w_up, which bring weights to where tile_packed.k wants them; false: not all are finite, or the largest is so large
+ * that sums might not find back within floats. */
 bool bt_gpu_scale_packed(const struct bt_gpu_matrix *m, struct bt_gpu_tile_packed *p);
 /* lower_attn.c */
 void bt_gpu_lower_rope(struct bt_gpu_lowering *l);

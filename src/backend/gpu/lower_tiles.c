@@ -1,5 +1,5 @@
 /* lower_tiles.c: products of many tokens, by tiles (kernels/tile.k and tile_float.k; matrix_tile.k where there are matrix cores, or
- * else tile_packed.k where there is packed arithmetic of halves), and those of experts, by who chose which.
+ * else tile_packed.k where there is 16-bit arithmetic), and those of experts, by who chose which.
  *
  * A wide tile reads the matrix seldom and shared memory little; a narrow one makes more workgroups. The widest is taken that
  * still gives every multiprocessor of a large card one.
@@ -30,8 +30,9 @@ static const uint16_t tile_float[BT_GPU_FORMATS][2] = {
 	[BT_GPU_F_f16] = {BT_GPU_K_tile_f16, BT_GPU_K_tile_f16_x},
 	[BT_GPU_F_bf16] = {BT_GPU_K_tile_bf16, BT_GPU_K_tile_bf16_x},
 };
-/* Likewise in packed halves; 0: not so, sums of them would lose too much. */
+/* Likewise with activations in halves; 0: not so. */
 static const uint16_t packed[BT_GPU_FORMATS][2] = {
+	[BT_GPU_F_f16] = {BT_GPU_K_tile_packed_f16, BT_GPU_K_tile_packed_f16_x},
 	[BT_GPU_F_bf16] = {BT_GPU_K_tile_packed_bf16, BT_GPU_K_tile_packed_bf16_x},
 };
 static const uint16_t matrix[BT_GPU_FORMATS][SHAPES] = {
@@ -227,10 +228,12 @@ static void emit_float(struct bt_gpu_lowering *l, struct tiles *t)
 
 bool bt_gpu_scale_packed(const struct bt_gpu_matrix *m, struct bt_gpu_tile_packed *p)
 {
-	int down = m->below - 2 < -100 ? -100 : m->below - 2;
+	bool f16 = m->format == BT_GPU_F_f16;
+	int down = f16 ? m->below - 15 : m->below - 2, least = f16 ? -10 : -100;
+	if (down < least) down = least;
 	p->w_down = ldexpf(1, -down);
 	p->w_up = ldexpf(1, down);
-	return down <= 100;
+	return f16 ? m->below <= 16 : down <= 100;
 }
 
 static void emit_packed(struct bt_gpu_lowering *l, struct tiles *t)

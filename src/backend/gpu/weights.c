@@ -61,7 +61,7 @@ static enum baton_status place(struct bt_gpu_device *dev, uint64_t size, bool ve
 struct packer {
 	struct bt_gpu_packer space;
 	char *packed; /* one row, all planes */
-	uint32_t top; /* of rows of BF16: the bits of the largest finite magnitude so far */
+	uint32_t top; /* of rows of F16 or BF16: the bits of the largest magnitude so far */
 };
 
 struct upload {
@@ -78,13 +78,14 @@ struct upload {
 	char *staging;
 };
 
-/* Of n values of BF16 and `top`: the bits of the largest finite magnitude. They are ordered like the magnitudes. */
+/* Of n values of F16 or BF16 and `top`: the bits of the largest magnitude. They are ordered like the magnitudes, with infinity and NaN
+ * above all. */
 static uint32_t largest(const void *row, uint64_t n, uint32_t top)
 {
 	const uint16_t *v = row;
 	for (uint64_t i = 0; i < n; i++) {
 		uint32_t m = v[i] & 0x7FFFu;
-		top = m > top && m < 0x7F80u ? m : top;
+		top = m > top ? m : top;
 	}
 	return top;
 }
@@ -102,7 +103,8 @@ static void pack_some(void *arg, size_t begin, size_t end, unsigned thread)
 	}
 	for (size_t r = begin; r < end; r++) {
 		bt_gpu_pack_row(u->format, u->t->type, bt_tensor_row(u->t, u->r0 + r), u->t->dim[0], &w->space, row);
-		if (u->format == BT_GPU_F_bf16) w->top = largest(row[0], u->t->dim[0], w->top);
+		if (u->format == BT_GPU_F_f16 || u->format == BT_GPU_F_bf16)
+			w->top = largest(row[0], u->t->dim[0], w->top);
 		/* Whole rows at a time: staging memory may be slow to read and to write in pieces. */
 		for (int p = 0; p < BT_GPU_PLANES; p++)
 			memcpy(u->staging + u->at[p] + r * u->row.plane[p], row[p], u->row.plane[p]);
@@ -233,7 +235,7 @@ static enum baton_status upload(struct bt_gpu_device *dev, struct bt_gpu_matrix 
 	uint32_t top = 0;
 	for (unsigned i = 0; i < n && !status; i++)
 		if (top < u.packer[i].top) top = u.packer[i].top;
-	m->below = (int)(top >> 7) - 126;
+	m->below = m->format == BT_GPU_F_f16 ? (int)(top >> 10) - 14 : (int)(top >> 7) - 126;
 	close_packers(&u, n);
 	if (status) m->block->used = base; /* for the next one */
 	return status;

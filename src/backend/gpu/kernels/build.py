@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compile every row of kernels.inc for one target.
 
-    build.py spirv OUT.c OUT.bin DEPFILE --glslc GLSLC --cc CC   SPIR-V, in two flavours, and the C file that embeds it
+    build.py spirv OUT.c OUT.bin DEPFILE --glslc GLSLC --cc CC   SPIR-V, in three flavours, and the C file that embeds it
     build.py cuda  OUT.ptx DEPFILE --nvcc NVCC --cc CC
     build.py hip   OUT.hsaco OUT.s DEPFILE --hipcc HIPCC --cc CC [--arch gfx906]   and the assembly, for bench/isa
     build.py emu   OUT.cpp DEPFILE --cc CC                       C++ source for the emulator in tests/gpu
@@ -20,7 +20,8 @@ import sys
 import cooperative
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-FLAVOURS = ('plain', 'fast')  # index: FAST
+# Of SPIR-V: for any device; where lanes exchange values, FAST=1; where besides small halves may be taken for zeros (vulkan/spirv.h).
+FLAVOURS = ('plain', 'fast', 'zeros')
 
 
 def on_matrix_cores(row):
@@ -31,6 +32,13 @@ def on_matrix_cores(row):
 def in_packed_halves(row):
     """Only for devices that have their arithmetic; SPIR-V only where lanes exchange values too."""
     return row[4].get('PACKED') == '1'
+
+
+def has_flavour(row, flavour):
+    """Is a row compiled in that flavour?"""
+    if flavour == 'plain':
+        return not on_matrix_cores(row) and not in_packed_halves(row)
+    return flavour == 'fast' or row[4].get('SMALL_ARE_ZEROS_TOO') == '1'
 
 
 def rows(cc):
@@ -91,18 +99,19 @@ def spirv(args):
         rewriting = f.read()
 
     def compile_row(job):
-        row, fast = job
+        row, flavour = job
         name, file, _, threads, pairs = row
         matrix = on_matrix_cores(row)
-        if not fast and (matrix or in_packed_halves(row)):
+        if not has_flavour(row, flavour):
             return None
-        head = f'#version 460\n#define TARGET_SPIRV\n#define FAST {fast}\n#define WORKGROUP {threads}\n'
+        head = f'#version 460\n#define TARGET_SPIRV\n#define FAST {int(flavour != "plain")}\n#define WORKGROUP {threads}\n'
+        head += '#define SMALL_ARE_ZEROS 1\n' if flavour == 'zeros' else ''
         head += '' if matrix else '#define MATRIX 0\n'
         text = head + ''.join(f'#define {k} {v}\n' for k, v in pairs.items()) + f'#include "{file}.k"\n'
         key = hashlib.sha256((text + hashes[file] + version + (rewriting if matrix else '')).encode()).hexdigest()[:32]
         spv = os.path.join(cache, key + '.spv')
         if not os.path.exists(spv):
-            source = os.path.join(cache, f'{name}.{FLAVOURS[fast]}.comp')
+            source = os.path.join(cache, f'{name}.{flavour}.comp')
             write(source, text)
             # The optimizer knows cooperative matrices by their old name only, and their use not at all.
             run([args.glslc, '-O0' if matrix else '-O', '--target-env=vulkan1.2', '-I', HERE, source, '-o', spv + '.new'])
@@ -114,7 +123,7 @@ def spirv(args):
             os.replace(spv + '.new', spv)
         return spv
 
-    jobs = [(row, fast) for row in table for fast in (0, 1)]
+    jobs = [(row, flavour) for row in table for flavour in FLAVOURS]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         files = list(pool.map(compile_row, jobs))
     places, size = [], 0
@@ -131,12 +140,13 @@ def spirv(args):
     for name in os.listdir(cache) if not shared else ():
         if name.endswith('.spv') and os.path.join(cache, name) not in files:
             os.remove(os.path.join(cache, name))
-    table_text = ',\n'.join(f'\t{{{{{a[0]}, {a[1]}}}, {{{b[0]}, {b[1]}}}}}' for a, b in zip(places[::2], places[1::2]))
+    n = len(FLAVOURS)
+    table_text = ',\n'.join('\t{' + ', '.join(f'{{{at}, {size}}}' for at, size in places[i:i + n]) + '}' for i in range(0, len(places), n))
     write(args.out, f'''/* Made by build.py. */
 #include "backend/gpu/vulkan/spirv.h"
 
 __asm__(".section .rodata\\n.balign 16\\n.globl bt_vk_spirv\\n.hidden bt_vk_spirv\\nbt_vk_spirv:\\n.incbin \\"{os.path.abspath(args.blob)}\\"\\n.previous\\n");
-const struct bt_vk_spirv_place bt_vk_spirv_place[BT_GPU_KERNELS][2] = {{
+const struct bt_vk_spirv_place bt_vk_spirv_place[BT_GPU_KERNELS][BT_VK_FLAVOURS] = {{
 {table_text},
 }};
 const bool bt_vk_spirv_matrix[BT_GPU_KERNELS] = {{{', '.join(str(int(on_matrix_cores(row))) for row in table)}}};

@@ -209,6 +209,8 @@ static bool read_card(const struct bt_vk_library *lib, VkPhysicalDevice physical
 	c->shared = c->props.limits.maxComputeSharedMemorySize;
 	c->matrix = c->fast && c->shared >= BT_VK_MATRIX_SHARED && can_multiply(lib, physical, &a);
 	c->packed = c->fast && a.f12.shaderFloat16;
+	c->zeros = c->packed && a.v12.shaderDenormFlushToZeroFloat16 && a.v12.shaderDenormPreserveFloat32 &&
+	           a.v12.denormBehaviorIndependence != VK_SHADER_FLOAT_CONTROLS_INDEPENDENCE_NONE;
 	c->max_alloc = a.v11.maxMemoryAllocationSize;
 	if (core13 && a.m4.maxBufferSize < c->max_alloc) c->max_alloc = a.m4.maxBufferSize;
 	c->software = c->props.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;

@@ -3,9 +3,16 @@
 
 #include "base/pool.h"
 
+struct bt_vk_spirv_place bt_vk_code(const struct bt_vk_card *c, uint32_t k)
+{
+	const struct bt_vk_spirv_place *at = bt_vk_spirv_place[k];
+	if (c->zeros && at[BT_VK_ZEROS].size) return at[BT_VK_ZEROS];
+	return at[c->fast ? BT_VK_FAST : BT_VK_PLAIN];
+}
+
 static VkResult make(struct bt_vk *vk, uint32_t k)
 {
-	struct bt_vk_spirv_place at = bt_vk_spirv_place[k][vk->card.fast ? BT_VK_FAST : BT_VK_PLAIN];
+	struct bt_vk_spirv_place at = bt_vk_code(&vk->card, k);
 	VkShaderModuleCreateInfo code = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
 	                                 .codeSize = at.size,
 	                                 .pCode = (const uint32_t *)(const void *)(bt_vk_spirv + at.offset)};

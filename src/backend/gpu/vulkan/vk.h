@@ -100,6 +100,7 @@ struct bt_vk_card {
 	bool full_subgroups;                   /* pipelines may ask for them */
 	bool matrix;                           /* matrix cores that multiply as kernels with MATRIX=1 want it */
 	bool packed;                           /* 16-bit arithmetic, which kernels with PACKED=1 want */
+	bool zeros;                            /* beside it, may be told to take small halves for zeros */
 	bool dot_extension, control_extension; /* to be switched on (part of the core from 1.3 on) */
 	bool software;
 	uint8_t rank; /* discrete cards first */
@@ -159,6 +160,8 @@ void bt_vk_features(uint32_t index, char *text, size_t size);
 VkResult bt_vk_cache_open(struct bt_vk *vk, const char *dir);
 void bt_vk_keep(struct bt_gpu *gpu);
 /* pipeline.c */
+/* The kernel in the flavour that suits the card; size 0: there is none. */
+struct bt_vk_spirv_place bt_vk_code(const struct bt_vk_card *card, uint32_t k);
 enum baton_status bt_vk_prepare(struct bt_gpu *gpu, const bool *wanted, struct baton_error *err);
 /* record.c */
 enum baton_status bt_vk_record(struct bt_gpu *gpu, const struct bt_gpu_cmd *cmd, uint32_t n,

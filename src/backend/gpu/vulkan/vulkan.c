@@ -137,7 +137,8 @@ static enum baton_status vk_open(uint32_t index, const struct bt_device_params *
 	if (!status) {
 		vk->card = card[index];
 		if (params->plain_kernels)
-			vk->card.fast = vk->card.full_subgroups = vk->card.matrix = vk->card.packed = false;
+			vk->card.fast = vk->card.full_subgroups = vk->card.matrix = vk->card.packed = vk->card.zeros =
+				false;
 		memcpy(vk->base.caps.max_grid, vk->card.props.limits.maxComputeWorkGroupCount,
 		       sizeof vk->base.caps.max_grid);
 		vk->base.caps.max_alloc = vk->card.max_alloc;
