@@ -103,6 +103,12 @@ def loaded_bytes(body):
     return sum(WIDTH.get(m[1], 4) for m in (re.match(r'(?:global|flat|buffer)_load_(\w+)', line) for line in body) if m)
 
 
+def shared_bytes(body):
+    """Bytes that a lane reads from shared memory, and writes there, in one turn."""
+    found = (re.match(r'ds_(?:read|write)(2?)(?:st64)?_[biu](\d+)', line) for line in body)
+    return sum(int(m[2]) // 8 * (2 if m[1] else 1) for m in found if m)
+
+
 def mca(bodies, command):
     """llvm-mca's view of each loop body: {'valu', 'salu', 'vmem', 'lds': units of four clocks that it keeps each part of a SIMD
     busy, 'alone': clocks of a turn when a wave is alone}. LLVM's model gives an instruction's rate as its latency: 1 unit
@@ -135,13 +141,13 @@ def mca(bodies, command):
 
 
 def measure(kernels, command):
-    """Add to every kernel: waves, dot4, packed, dot2, mix, and of its hot loop: loop (instructions), loop_dot4, loop_fma, loop_bytes of a lane,
+    """Add to every kernel: waves, dot4, packed, dot2, mix, and of its hot loop: loop (instructions), loop_dot4, loop_fma, loop_bytes of a lane, loop_shared likewise,
     loop_smem (scalar loads: each waits for memory), loop_lanes (moves to and from single lanes), units as of mca()."""
     bodies = [hot_loop(k['code']) for k in kernels]
     for k, body, units in zip(kernels, bodies, mca(bodies, command)):
         k['waves'] = waves_per_simd(k['vgprs'], k['sgprs'], k['lds'], k['threads'])
         k['dot4'] = count(k['code'], DOT4)
         k.update({what: count(k['code'], how) for what, how in HALVES.items()})
-        k.update(loop=len(body), loop_dot4=count(body, DOT4), loop_fma=products(body), loop_bytes=loaded_bytes(body),
+        k.update(loop=len(body), loop_dot4=count(body, DOT4), loop_fma=products(body), loop_bytes=loaded_bytes(body), loop_shared=shared_bytes(body),
                  loop_smem=count(body, 's_load|s_buffer_load'), loop_lanes=count(body, r'v_(read|write)lane'), units=units)
     return kernels

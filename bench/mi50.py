@@ -1,5 +1,5 @@
 """How long an MI50 would take: a model of its time for a lowered step, from the kernels' code (gcn.py). It proves nothing;
-it finds what is surely too slow, and says which of four limits a kernel meets first."""
+it finds what is surely too slow, and says which of five limits a kernel meets first."""
 import collections
 import math
 
@@ -7,10 +7,11 @@ import math
 # reads have reached (exabit-io/llama.cpp-gfx906-tuning).
 SIMDS, HERTZ, BANDWIDTH = 240, 1.7e9, 890e9
 CLOCKS = 4
+SHARED = 128 / 4 / 64  # bytes a clock of a lane: shared memory gives 128 bytes a clock to the four SIMDs of a compute unit
 # Assumptions, not measured here: what a load that misses all caches takes; what a command costs that waits for those before
 # it (llama.cpp's small kernels take about 4 us each on this card), and one that does not.
 LATENCY, WAITING, FREE = 500e-9, 4e-6, 1e-6
-LIMITS = ('memory', 'arithmetic', 'latency', 'launch')
+LIMITS = ('memory', 'arithmetic', 'shared memory', 'latency', 'launch')
 
 
 def work(cmd, kernel, rows, head):
@@ -38,21 +39,23 @@ def work(cmd, kernel, rows, head):
 
 
 def command_time(cmd, kernel, rows, head):
-    """Seconds by limit; the largest of the first three and the launch add up."""
+    """Seconds by limit; the largest of all but the last, and the launch, add up."""
     launch = WAITING if cmd['barrier'] else FREE
     if kernel is None:  # a copy
-        return {'memory': 0.0, 'arithmetic': 0.0, 'latency': 0.0, 'launch': launch}
+        return {**dict.fromkeys(LIMITS, 0.0), 'launch': launch}
     size, turns = work(cmd, kernel, rows, head)
     waves = max(1, math.prod(cmd['grid']) * ((kernel['threads'] + 63) // 64))
     units = kernel['units']
-    busy = max(units['valu'], units['lds'] * 2, units['vmem'] * 4) * CLOCKS / HERTZ
+    busy = max(units['valu'], units['vmem'] * 4) * CLOCKS / HERTZ
+    shared = kernel['loop_shared'] / SHARED / HERTZ
     fit = SIMDS * max(kernel['waves'], 1)
     each = turns / waves
     # A wave's turn waits for memory once (twice where a scalar load stands before the others); other waves use the time.
     wait = LATENCY * (2 if kernel['loop_smem'] else 1) if kernel['loop_bytes'] else 0
     latency = max(1, waves / fit) * each * (wait + busy) if turns else LATENCY * 2
-    arithmetic = each * busy * (math.ceil(waves / SIMDS) if waves < fit else waves / SIMDS)
-    return {'memory': size / BANDWIDTH, 'arithmetic': arithmetic, 'latency': latency, 'launch': launch}
+    all_turns = each * (math.ceil(waves / SIMDS) if waves < fit else waves / SIMDS)  # of the busiest SIMD
+    return {'memory': size / BANDWIDTH, 'arithmetic': all_turns * busy, 'shared memory': all_turns * shared, 'latency': latency,
+            'launch': launch}
 
 
 def step_time(head, commands, kernels, rows):
@@ -63,7 +66,7 @@ def step_time(head, commands, kernels, rows):
         kernel = None if cmd['kernel'] == 'copy' else by_name[cmd['kernel']]
         t = command_time(cmd, kernel, rows, head)
         limit = max(LIMITS, key=t.get)
-        seconds = max(t[x] for x in LIMITS[:3]) + t['launch']
+        seconds = max(t[x] for x in LIMITS[:-1]) + t['launch']
         total += seconds
         size = work(cmd, kernel, rows, head)[0] if kernel else 0
         key = (cmd['kernel'], 'x'.join(map(str, cmd['grid'])))

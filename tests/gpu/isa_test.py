@@ -79,6 +79,7 @@ class Parsing(unittest.TestCase):
         self.assertEqual(len(gcn.loops(kernel['code'])), 2)
         body = gcn.hot_loop(kernel['code'])  # the inner one
         self.assertEqual((gcn.count(body, gcn.DOT4), gcn.count(body, gcn.FMA), gcn.loaded_bytes(body)), (2, 1, 16))
+        self.assertEqual(gcn.shared_bytes(['ds_read_b128 v[1:4], v5', 'ds_read2st64_b32 v[1:2], v5', 'ds_write_b8 v1, v2', 'v_add_u32_e32 v1, v2, v3']), 25)
 
     def test_radv(self):
         head, (kernel,) = gcn.parse_radv(RADV)
@@ -116,7 +117,7 @@ class Parsing(unittest.TestCase):
 
 def kernel(name='matvec_1', **change):
     return {'name': name, 'threads': 128, 'vgprs': 32, 'sgprs': 32, 'vgpr_spills': 0, 'sgpr_spills': 0, 'scratch': 0, 'lds': 0, 'waves': 8,
-            'dot4': 16, 'packed': 0, 'dot2': 0, 'mix': 0, 'loop_dot4': 16, 'loop_fma': 2, 'loop_smem': 0, 'loop_lanes': 0, 'loop_bytes': 80,
+            'dot4': 16, 'packed': 0, 'dot2': 0, 'mix': 0, 'loop_dot4': 16, 'loop_fma': 2, 'loop_smem': 0, 'loop_lanes': 0, 'loop_bytes': 80, 'loop_shared': 0,
             'units': {'valu': 100, 'salu': 5, 'vmem': 5, 'lds': 0, 'alone': 500}, **change}
 
 
@@ -186,6 +187,10 @@ class Model(unittest.TestCase):
         slow = self.time(kernel(units={'valu': 1000, 'salu': 5, 'vmem': 5, 'lds': 0, 'alone': 5000}), [2048, 1, 1], [65536, 4096, 65536 * 4096 // 2])
         self.assertAlmostEqual(slow['arithmetic'] / big['arithmetic'], 10)
         self.assertGreater(slow['arithmetic'], slow['memory'])
+        # A kilobyte of a lane in a turn: 64 KiB of a wave, at 32 bytes a clock of each SIMD.
+        shared = self.time(kernel(loop_shared=1024), [2048, 1, 1], [65536, 4096, 65536 * 4096 // 2])
+        self.assertEqual(big['shared memory'], 0)
+        self.assertAlmostEqual(shared['shared memory'] / big['arithmetic'], 2048 / 400)
         self.assertGreater(big['launch'], self.time(kernel(), [2048, 1, 1], [32, 32, 512], False)['launch'])
 
     def test_columns(self):
