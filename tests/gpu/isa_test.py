@@ -138,8 +138,8 @@ class Rules(unittest.TestCase):
             self.assertEqual(isa.faults(kernel(**others), definitions, compiler), [(what, 0)])
         self.assertEqual(isa.faults(kernel(waves=3), bits, 'RADV'), [('waves', 3)])
         self.assertEqual(isa.faults(kernel('rope', waves=3), {}, 'RADV'), [])
-        self.assertEqual(isa.faults(kernel('tile_a', waves=2), bits, 'RADV'), [])
-        self.assertEqual(isa.faults(kernel('tile_a', waves=1), bits, 'RADV'), [('waves', 1)])
+        self.assertEqual(isa.faults(kernel('tile_a', waves=3), bits, 'RADV'), [('waves', 3)])
+        self.assertEqual(isa.faults(kernel('tile_a', waves=4), bits, 'RADV'), [])
 
     def test_exceptions(self):
         kept, isa.EXCEPTIONS = isa.EXCEPTIONS, [('matvec', 'RADV', 'waves', 3, 'why')]

@@ -322,7 +322,9 @@ static void walk_experts(struct walk *w, const struct bt_type *type, bool wide, 
 	                               .n_used = USED,
 	                               .flags = p.flags};
 	if (floats) launch(w, tile_float[m->format][1], &pf, n_tiles, (uint32_t)(rows + 63) / 64, 1);
-	else launch(w, tile_experts[m->format][wide], &p, n_tiles, (uint32_t)(rows + 127) / 128, 1);
+	else
+		launch(w, tile_experts[m->format][wide], &p, n_tiles,
+		       (uint32_t)(wide ? rows + 127 : rows + 63) / (wide ? 128 : 64), 1);
 	take(w, got, &dy, n * USED * rows * 4);
 	judge(w, floats ? OP_FLOAT_PRODUCT : OP_TILE, got, want, n * USED * rows);
 	if (packed[m->format][1] && w->gpu->caps.packed_halves) {

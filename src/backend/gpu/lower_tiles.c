@@ -66,9 +66,11 @@ static uint32_t pick(const struct shape *s, uint32_t first, uint32_t busy, uint3
 	return i;
 }
 
-/* Experts: a narrow tile where an expert has few tokens. */
+/* Experts: a narrow tile where an expert has few tokens. By whether it is the wide one. */
 #define NARROW 32u
 #define WIDE   64u
+static const struct shape expert_shape[2] = {{64, 0}, {128, 0}}; /* tokens: the lists say where tiles end */
+#define MATRIX_EXPERT_ROWS 128u
 static const uint16_t tile_experts[BT_GPU_FORMATS][2] = {
 #define FORMAT(name, ...) [BT_GPU_F_##name] = {BT_GPU_K_tile_##name##_x32, BT_GPU_K_tile_##name##_x64},
 #include "backend/gpu/kernels/formats.inc"
@@ -80,7 +82,6 @@ static const uint16_t matrix_experts[BT_GPU_FORMATS][2] = {
 	FORMAT(f16) FORMAT(bf16)
 #undef FORMAT
 };
-#define EXPERT_ROWS 128u
 
 /* What one choice of experts comes to. */
 struct groups {
@@ -203,7 +204,8 @@ static void emit_matrix(struct bt_gpu_lowering *l, struct tiles *t)
 	                               .n_used = f->n_used,
 	                               .flags = f->flags};
 	if (t->experts)
-		emit(l, t, matrix_experts[t->m->format][t->g.tokens == WIDE], &p, (struct shape){EXPERT_ROWS, 0});
+		emit(l, t, matrix_experts[t->m->format][t->g.tokens == WIDE], &p,
+		     (struct shape){MATRIX_EXPERT_ROWS, 0});
 	else emit(l, t, matrix[t->m->format][s], &p, matrix_shape[s]);
 }
 
@@ -275,7 +277,8 @@ static void emit_integer(struct bt_gpu_lowering *l, struct tiles *t)
 	                        .n_used = f->n_used,
 	                        .flags = f->flags};
 	t->touched[0] = (struct bt_gpu_range){p.xq, bt_gpu_rounded_bytes(l, f->x), false};
-	if (t->experts) emit(l, t, tile_experts[t->m->format][t->g.tokens == WIDE], &p, (struct shape){EXPERT_ROWS, 0});
+	bool wide = t->g.tokens == WIDE;
+	if (t->experts) emit(l, t, tile_experts[t->m->format][wide], &p, expert_shape[wide]);
 	else emit(l, t, tile[t->m->format][s], &p, shape[s]);
 }
 
