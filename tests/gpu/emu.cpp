@@ -189,9 +189,10 @@ float half_to_float(uint16_t h)
 	return h & 0x8000 ? -v : v;
 }
 
-void *reach(uint64_t address, size_t size, size_t align, bool write)
+void *reach(uint64_t address, size_t size, size_t align, enum access how)
 {
 	static std::map<uint64_t, block>::iterator last = memory.end();
+	const bool write = how != READ;
 	const char *verb = write ? "writes" : "reads";
 	if (last == memory.end() || address < last->first || address >= last->first + last->second.size) {
 		auto next = memory.upper_bound(address);
@@ -206,7 +207,8 @@ void *reach(uint64_t address, size_t size, size_t align, bool write)
 	if (address % align)
 		fault("%s %zu bytes at offset %llu, which is not aligned to %zu", verb, size,
 		      (unsigned long long)offset, align);
-	uint32_t me = (group_number << 10) + current + 1;
+	/* Changes of bits by several threads are no race, but are one with whatever else reads or writes the word. */
+	uint32_t me = how == CHANGE ? UINT32_MAX - 1 : (group_number << 10) + current + 1;
 	for (size_t w = offset / 4; w <= (offset + size - 1) / 4; w++) {
 		word_use &u = b.uses[w];
 		if (u.launch != launch) u = word_use{launch, 0, 0};

@@ -54,8 +54,10 @@ unsigned group_index(int axis);
 void barrier();
 uint32_t team_xor(uint32_t x, unsigned mask);
 float half_to_float(uint16_t h);
-/* Where `size` bytes at an address are; ends the thread's launch with a fault when nowhere. */
-void *reach(uint64_t address, size_t size, size_t align, bool write);
+/* Where `size` bytes at an address are; ends the thread's launch with a fault when nowhere, or when another thread's use of them
+ * races with this one. */
+enum access { READ, WRITE, CHANGE };
+void *reach(uint64_t address, size_t size, size_t align, enum access how);
 /* A use of word `i` of a shared array whose records begin at `at`. */
 struct use {
 	uint32_t group, write_phase, read_phase;
@@ -71,11 +73,17 @@ template <class T> struct place {
 	operator value() const
 	{
 		value v;
-		memcpy(&v, reach(address, sizeof v, alignof(T), false), sizeof v);
+		memcpy(&v, reach(address, sizeof v, alignof(T), READ), sizeof v);
 		return v;
 	}
-	void operator=(value v) const { memcpy(reach(address, sizeof v, alignof(T), true), &v, sizeof v); }
+	void operator=(value v) const { memcpy(reach(address, sizeof v, alignof(T), WRITE), &v, sizeof v); }
 	void operator+=(value v) const { *this = (value)(*this) + v; }
+	/* Atomic: keep the bits of `keep`, then set those of `set`. */
+	void change(value keep, value set) const
+	{
+		value *v = (value *)reach(address, sizeof *v, alignof(T), CHANGE);
+		*v = (*v & keep) | set;
+	}
 };
 template <class T> struct pointer {
 	uint64_t address;

@@ -129,14 +129,16 @@ static const char *open_device(struct compiler *c)
 	if (bt_vk_library_open(&c->lib, &err) || !bt_vk_cards(c->lib, card)) return "no Vulkan device";
 	c->card = card[0];
 	if (c->card.props.apiVersion < VK_API_VERSION_1_3) return "the driver is older than Vulkan 1.3";
-	const char *extension[] = {VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME};
+	const char *extension[] = {VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME, BT_VK_MATRIX_EXTENSION};
 	float priority = 1;
 	VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
 	                                 .queueFamilyIndex = c->card.queue_family,
 	                                 .queueCount = 1,
 	                                 .pQueuePriorities = &priority};
+	struct bt_vk_matrix_features matrix = {.sType = BT_VK_MATRIX_FEATURES};
 	VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR statistics = {
-		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR};
+		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR,
+		.pNext = c->card.matrix ? &matrix : NULL};
 	VkPhysicalDeviceVulkan13Features f13 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES,
 	                                        .pNext = &statistics};
 	VkPhysicalDeviceVulkan12Features f12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
@@ -151,7 +153,7 @@ static const char *open_device(struct compiler *c)
 	                           .pNext = &f,
 	                           .queueCreateInfoCount = 1,
 	                           .pQueueCreateInfos = &queue,
-	                           .enabledExtensionCount = 1,
+	                           .enabledExtensionCount = c->card.matrix ? 2 : 1,
 	                           .ppEnabledExtensionNames = extension};
 	if (c->lib->vkCreateDevice(c->card.physical, &info, NULL, &c->device)) return "the device can't be opened";
 #define GET(name) \
@@ -180,7 +182,7 @@ int main(int argc, char **argv)
 		print_string(c.card.driver);
 		printf(", \"fast\": %s}\n", c.card.fast ? "true" : "false");
 		for (uint32_t k = 0; k < BT_GPU_KERNELS; k++) {
-			if (bt_vk_spirv_matrix[k]) continue; /* these devices have no matrix cores */
+			if (bt_vk_spirv_matrix[k] && !c.card.matrix) continue;
 			if (argc > 1 && !strstr(bt_gpu_kernel_table[k].name, argv[1])) continue;
 			if (print_kernel(&c, k)) continue;
 			fprintf(stderr, "gpu_pipelines: the driver can't compile %s\n", bt_gpu_kernel_table[k].name);

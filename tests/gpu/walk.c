@@ -276,15 +276,33 @@ static void cpu_attention(struct walk *w, const struct attn *c, const float *k, 
 }
 
 /* The kernel for matrix cores that does the same as a kernel for prompts; BT_GPU_KERNELS: there is none. */
-static uint32_t on_matrix_cores(const struct walk *w, uint32_t tile)
+static uint32_t on_matrix_cores(const struct walk *w, uint32_t tile, const char *kind)
 {
-	const char *what = strstr(bt_gpu_kernel_table[tile].name, "_tile");
+	const char *what = tile ? strstr(bt_gpu_kernel_table[tile].name, "_tile") : NULL;
 	char name[64];
 	uint32_t k = BT_GPU_KERNELS;
 	if (!what || !w->gpu->caps.matrix_cores) return k;
-	snprintf(name, sizeof name, "attention_matrix%s", what + strlen("_tile"));
+	snprintf(name, sizeof name, "attention_%s%s", kind, what + strlen("_tile"));
 	for (k = 0; k < BT_GPU_KERNELS && strcmp(bt_gpu_kernel_table[k].name, name);) k++;
 	return k;
+}
+
+/* Keys and values in[0] and in[1] of all tokens to their pages; steps: positions, rows of the page table, the table. */
+static void store_tokens(struct walk *w, const struct attn *c, const struct bt_dev_mem in[2],
+                         const struct bt_dev_mem cache[2], const struct bt_dev_mem *steps[3])
+{
+	struct bt_gpu_kv_store st = {.k = at(&in[0]),
+	                             .v = at(&in[1]),
+	                             .k_cache = at(&cache[0]),
+	                             .v_cache = at(&cache[1]),
+	                             .pos = at(steps[0]),
+	                             .page0 = at(steps[1]),
+	                             .pages = at(steps[2]),
+	                             .n_rows = c->n_keys,
+	                             .n_head_kv = c->n_kv,
+	                             .d_k = c->d,
+	                             .d_v = c->d};
+	launch(w, c->store, &st, (c->n_kv * ((c->d + 63) / 64) * 2 + 7) / 8, c->n_keys, 1);
 }
 
 /* Store n_keys tokens of one sequence, ask for the last N, the later ones as if they were a second sequence's; with the
@@ -309,26 +327,23 @@ static void walk_attention(struct walk *w, const struct attn *c)
 		in[i] = put(w, kv[i], c->n_keys * row * 4);
 		cache[i] = put(w, NULL, (size_t)c->n_kv * 64 * bt_type_row_bytes(type[i], d) * n_pages);
 	}
-	struct bt_gpu_kv_store st = {.k = at(&in[0]),
-	                             .v = at(&in[1]),
-	                             .k_cache = at(&cache[0]),
-	                             .v_cache = at(&cache[1]),
-	                             .pos = at(&dpos),
-	                             .page0 = at(&dzero),
-	                             .pages = at(&dpages),
-	                             .n_rows = c->n_keys,
-	                             .n_head_kv = c->n_kv,
-	                             .d_k = d,
-	                             .d_v = d};
-	launch(w, c->store, &st, (c->n_kv * ((d + 63) / 64) * 2 + 7) / 8, c->n_keys, 1);
+	store_tokens(w, c, in, cache, (const struct bt_dev_mem *[]){&dpos, &dzero, &dpages});
 	cpu_attention(w, c, kv[0], kv[1], q, pages, want);
 	uint32_t n_splits = c->n_keys / c->split_keys + 2, group = c->n_head / c->n_kv,
 		 tall = c->n_kv * ((group + c->heads - 1) / c->heads), n_blocks = (uint32_t)out / 32;
 	uint32_t *blocks = calloc(n_blocks, 48);
 	struct bt_dev_mem part = put(w, NULL, (size_t)N * c->n_head * n_splits * (d + 2) * 4);
-	uint32_t matrix = c->tile ? on_matrix_cores(w, c->tile) : BT_GPU_KERNELS;
-	for (int way = 0; way < (matrix < BT_GPU_KERNELS ? 6 : c->tile ? 4 : 2); way++) {
-		bool split = way % 2, tile = way > 1;
+	uint32_t tiles = (N + 64 / group - 1) / (64 / group);
+	const struct {
+		uint32_t kernel, wide, tall;
+		enum op op;
+	} ways[] = {{c->kernel, N, tall, OP_ATTENTION},
+	            {c->tile ? c->tile : BT_GPU_KERNELS, tiles, c->n_kv, OP_ATTENTION},
+	            {on_matrix_cores(w, c->tile, "matrix"), tiles, c->n_kv, OP_MATRIX_ATTENTION},
+	            {on_matrix_cores(w, c->tile, "few"), N, c->n_kv, OP_MATRIX_ATTENTION}};
+	for (size_t i = 0; i < 2 * sizeof ways / sizeof *ways; i++) {
+		const bool split = i % 2;
+		if (ways[i / 2].kernel == BT_GPU_KERNELS) continue;
 		struct bt_dev_mem dy = put(w, NULL, out * 4), dyq = put(w, NULL, n_blocks * 48);
 		struct bt_gpu_attention p = {.q = at(&dq),
 		                             .k = at(&cache[0]),
@@ -349,16 +364,13 @@ static void walk_attention(struct walk *w, const struct attn *c)
 		                             .split_keys = c->split_keys,
 		                             .scale = 0.2f,
 		                             .softcap = c->softcap};
-		if (tile)
-			launch(w, way > 3 ? matrix : c->tile, &p, (N + 64 / group - 1) / (64 / group), c->n_kv,
-			       split ? n_splits : 1);
-		else launch(w, c->kernel, &p, N, tall, split ? n_splits : 1);
+		launch(w, ways[i / 2].kernel, &p, ways[i / 2].wide, ways[i / 2].tall, split ? n_splits : 1);
 		struct bt_gpu_attention_merge m = {p.part,    p.y, p.yq,     p.pos,     N,
 		                                   c->n_head, d,   n_splits, c->window, c->split_keys};
 		if (split) launch(w, BT_GPU_K_attention_merge, &m, N, c->n_head, 1);
 		take(w, got, &dy, out * 4);
 		take(w, blocks, &dyq, n_blocks * 48);
-		judge(w, way > 3 ? OP_MATRIX_ATTENTION : OP_ATTENTION, got, want, out);
+		judge(w, ways[i / 2].op, got, want, out);
 		struct bt_cpu_acts a = acts_of(w, got, N, c->n_head * d);
 		uint32_t *same = blocks_of(&a);
 		judge_blocks(w, blocks, same, n_blocks);
@@ -434,7 +446,8 @@ static void walk_positions(struct walk *w, uint16_t kernel, const struct bt_type
 	{4, 4, 64, 70, 0, 0, k, v, BT_GPU_K_kv_store_##name, BT_GPU_K_attention_##name##_64_1, 0, 1, 64},                \
 		{6, 2,  64, 200, 0, 0, k, v, BT_GPU_K_kv_store_##name, BT_GPU_K_attention_##name##_64_4, TILE(name, 64), \
 	         4, 128},                                                                                                \
-		{5, 1, 64, 90, 0, 0, k, v, BT_GPU_K_kv_store_##name, BT_GPU_K_attention_##name##_64_8, 0, 8, 64},        \
+		{16, 1, 64, 90, 0, 0, k, v, BT_GPU_K_kv_store_##name, BT_GPU_K_attention_##name##_64_8, TILE(name, 64),  \
+	         8,  64},                                                                                                \
 		{2, 2, 128, 270, 40, 0, k, v, BT_GPU_K_kv_store_##name, BT_GPU_K_attention_##name##_128_1, 0, 1, 64},    \
 		{7, 1, 128, 66, 0, 3, k, v, BT_GPU_K_kv_store_##name, BT_GPU_K_attention_##name##_128_4, 0, 4, 64},      \
 		{14,                                                                                                     \
@@ -467,17 +480,25 @@ static void walk_positions(struct walk *w, uint16_t kernel, const struct bt_type
 	{                                                                                                                \
 		9, 1, 256, 80, 70, 2, k, v, BT_GPU_K_kv_store_##name, BT_GPU_K_attention_##name##_256_8, 0, 8, 64        \
 	}
+/* Rows of q8_0 with an odd number of blocks: words of scales that two tokens share. */
+#define ODD_CASES(name, k, v)                                                                                     \
+	{7, 1, 96, 130, 0, 0, k, v, BT_GPU_K_kv_store_##name, BT_GPU_K_attention_##name##_128_8, TILE(name, 128), \
+	 8, 64},                                                                                                  \
+	{                                                                                                         \
+		6, 3, 32, 75, 0, 0, k, v, BT_GPU_K_kv_store_##name, BT_GPU_K_attention_##name##_64_4, 0, 4, 64    \
+	}
 #define TILE(name, d) BT_GPU_K_attention_tile_##name##_##d
 static void walk_attentions(struct walk *w)
 {
 	struct attn c[] = {
-#define CACHE(name, k, v) CASES(name, KIND_##k, KIND_##v),
+#define CACHE(name, k, v) CASES(name, KIND_##k, KIND_##v), ODD_CASES(name, KIND_##k, KIND_##v),
 #include "backend/gpu/kernels/caches.inc"
 #undef CACHE
 	};
 	for (size_t i = 0; i < sizeof c / sizeof *c; i++) walk_attention(w, &c[i]);
 #define CACHE(name, k, v)                                                              \
 	walk_positions(w, BT_GPU_K_kv_store_##name, KIND_##k, KIND_##v, 64, 32, true); \
+	walk_positions(w, BT_GPU_K_kv_store_##name, KIND_##k, KIND_##v, 96, 48, true); \
 	walk_positions(w, BT_GPU_K_kv_store_##name, KIND_##k, KIND_##v, 128, 24, false);
 #include "backend/gpu/kernels/caches.inc"
 #undef CACHE

@@ -268,8 +268,7 @@ enum baton_status bt_gpu_check(const struct bt_compile *c, struct baton_error *e
 	for (uint32_t i = 0; i < c->plan->n_ops; i++) {
 		const struct bt_op *op = &c->plan->op[i];
 		const char *what = bt_gpu_check_op(c->plan, op);
-		if (!what && (op->kind == BT_OP_KV_STORE || op->kind == BT_OP_ATTENTION))
-			what = bt_gpu_check_cache(c, op);
+		if (!what && (op->kind == BT_OP_KV_STORE || op->kind == BT_OP_ATTENTION)) what = bt_gpu_check_cache(c);
 		if (what)
 			return bt_fail(err, BATON_ERR_UNSUPPORTED, "%s of layer %u: %s; -dev CPU computes it",
 			               bt_op_table[op->kind].name, op->layer, what);

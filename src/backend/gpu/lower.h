@@ -125,6 +125,6 @@ void bt_gpu_lower_kv_store(struct bt_gpu_lowering *l);
 bool bt_gpu_lower_rope_store(struct bt_gpu_lowering *l);
 void bt_gpu_lower_attention(struct bt_gpu_lowering *l);
 const char *bt_gpu_check_attention(const struct bt_plan *plan, const struct bt_op *op);
-const char *bt_gpu_check_cache(const struct bt_compile *c, const struct bt_op *op);
+const char *bt_gpu_check_cache(const struct bt_compile *c);
 
 #endif

@@ -7,6 +7,7 @@ static const struct cache_kernels {
 	enum bt_type_id keys, values;
 	uint16_t kv_store, attention[3][3], tile[3];
 	uint16_t matrix[3]; /* 0: not on matrix cores, the cache is finer than they are */
+	uint16_t few[3];    /* likewise of few tokens; 0: not so, registers would be short */
 } cache_kernels[] = {
 #define KIND_0 BT_TYPE_F16
 #define KIND_1 BT_TYPE_Q8_0
@@ -18,25 +19,31 @@ static const struct cache_kernels {
 	}
 #define TILE(name, d)   BT_GPU_K_attention_tile_##name##_##d
 #define MATRIX(name, d) BT_GPU_K_attention_matrix_##name##_##d
+#define FEW(name, d)    BT_GPU_K_attention_few_##name##_##d
 #define ROW(name, k, v, ...)                                    \
 	{KIND_##k,                                              \
 	 KIND_##v,                                              \
 	 BT_GPU_K_kv_store_##name,                              \
 	 {WIDTH(name, 64), WIDTH(name, 128), WIDTH(name, 256)}, \
 	 {TILE(name, 64), TILE(name, 128), TILE(name, 256)},    \
-	 {__VA_ARGS__}},
-#define CACHE(name, k, v)      ROW(name, k, v, 0)
-#define CACHE_HALF(name, k, v) ROW(name, k, v, MATRIX(name, 64), MATRIX(name, 128), MATRIX(name, 256))
+	 __VA_ARGS__},
+#define CACHE(name, k, v) ROW(name, k, v, {0}, {0})
+#define CACHE_HALF(name, k, v) \
+	ROW(name, k, v, {MATRIX(name, 64), MATRIX(name, 128), MATRIX(name, 256)}, {FEW(name, 64), FEW(name, 128)})
 #include "backend/gpu/kernels/caches.inc"
 #undef CACHE
 #undef WIDTH
 #undef TILE
 #undef MATRIX
+#undef FEW
 #undef ROW
 };
 #define N_CACHE_KERNELS (sizeof cache_kernels / sizeof *cache_kernels)
 
 #define TILE_ROWS   64u    /* rows of attention_tile.k and attention_matrix.k */
+#define FEW_ROWS    16u    /* query heads of a token that attention_matrix.k takes together */
+#define FEW_FROM    5u     /* and how many it takes to be worth it */
+#define FEW_SHARED  30720u /* bytes of shared memory that it takes then */
 #define TILE_SHARED 27648u /* bytes of shared memory that it takes, lane exchange through it included */
 
 static const struct cache_kernels *kernels_of(const struct bt_compile *c)
@@ -59,11 +66,8 @@ const char *bt_gpu_check_attention(const struct bt_plan *plan, const struct bt_o
 	return (s->d_k | s->d_v) % 8 ? "heads of a number of values that is no multiple of 8" : NULL;
 }
 
-const char *bt_gpu_check_cache(const struct bt_compile *c, const struct bt_op *op)
+const char *bt_gpu_check_cache(const struct bt_compile *c)
 {
-	const struct bt_cache_shape *s = cache_of(c->plan, op);
-	if ((c->type_k->id == BT_TYPE_Q8_0 && s->d_k % 64) || (c->type_v->id == BT_TYPE_Q8_0 && s->d_v % 64))
-		return "a q8_0 cache wants heads of a multiple of 64 values (-ctk f16 -ctv f16 takes any)";
 	return kernels_of(c) ? NULL : "no kernel for these formats of keys and values together (-ctk and -ctv)";
 }
 
@@ -169,6 +173,18 @@ static uint32_t pick_heads(uint32_t group, uint32_t n_tokens, uint32_t n_head_kv
 	return h;
 }
 
+/* The kernel on matrix cores for heads of widths[w], `group` of which share keys; `others` workgroups would run beside each
+ * other. 0: there is none, or it is not worth it. */
+static uint16_t on_matrix_cores(const struct bt_gpu_lowering *l, const struct cache_kernels *kernels, uint32_t w,
+                                uint32_t group, bool tile, uint32_t others)
+{
+	const struct bt_gpu_caps *caps = &l->e->dev->gpu->caps;
+	if (!caps->matrix_cores || l->e->c.exact) return 0;
+	if (tile) return kernels->matrix[w];
+	bool fits = group >= FEW_FROM && group <= FEW_ROWS && others >= BT_GPU_BUSY && caps->shared >= FEW_SHARED;
+	return fits ? kernels->few[w] : 0;
+}
+
 void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
 {
 	const struct bt_op *op = l->op;
@@ -210,7 +226,11 @@ void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
 	uint32_t tall = tile ? s->n_head_kv : s->n_head_kv * ((group + shared_heads[h] - 1) / shared_heads[h]);
 	const struct cache_kernels *kernels = kernels_of(&e->c);
 	uint16_t kernel = tile ? kernels->tile[w] : kernels->attention[w][h];
-	if (tile && e->dev->gpu->caps.matrix_cores && kernels->matrix[w] && !e->c.exact) kernel = kernels->matrix[w];
+	uint16_t on_cores = on_matrix_cores(l, kernels, w, group, tile, p.n_rows * s->n_head_kv * splits);
+	if (on_cores) {
+		kernel = on_cores;
+		tall = s->n_head_kv;
+	}
 	bt_gpu_emit(l, bt_gpu_cmd(kernel, &p, wide, tall, splits ? splits : 1), touched, splits ? 4 : 3 + n);
 	if (!splits) return;
 	struct bt_gpu_attention_merge m = {.part = p.part,
