@@ -25,24 +25,23 @@ static enum baton_status add_matrix(struct bt_gpu_device *dev, const struct bt_t
 	for (uint32_t i = 0; i < dev->n_matrices; i++)
 		if (dev->matrix[i]->tensor == t) return BATON_OK;
 	void *array = bt_mem_realloc(BT_MEM_HOST, dev->matrix, (dev->n_matrices + 1) * sizeof(void *));
-	if (array) dev->matrix = array;
-	struct bt_gpu_matrix *m = array ? bt_mem_zalloc(BT_MEM_HOST, sizeof *m) : NULL;
-	if (!m) return bt_fail_nomem(err, sizeof *m, "the table of weights");
+	struct bt_gpu_matrix *m = NULL;
+	if (!array) return bt_fail_nomem(err, sizeof *m, "the table of weights");
+	dev->matrix = array;
 	static struct bt_gpu_block paper; /* nothing stands in it */
-	*m = (struct bt_gpu_matrix){.tensor = t,
-	                            .block = &paper,
-	                            .format = bt_gpu_format_of(t->type, false),
-	                            .n_rows = (uint32_t)t->dim[1],
-	                            .n_k = (uint32_t)t->dim[0],
-	                            .n_blocks = (uint32_t)((t->dim[0] + 31) / 32)};
+	enum baton_status status = bt_gpu_cut(t, false, bt_gpu_most_part(&dev->gpu->caps), &m, err);
+	if (status) return status;
 	dev->matrix[dev->n_matrices++] = m;
 	dev->cap_matrices = dev->n_matrices;
-	uint64_t offset[BT_GPU_PLANES];
-	struct bt_gpu_mem mem;
 	struct bt_gpu_row_bytes row = bt_gpu_row_bytes(m->format, m->n_k);
-	uint64_t bytes = bt_gpu_plane_offsets(m->format, m->n_k, t->n_rows, offset);
-	enum baton_status status = dev->gpu->driver->alloc(dev->gpu, BT_MEM_WEIGHTS, BT_GPU_LOCAL, bytes, &mem, err);
-	for (int p = 0; p < BT_GPU_PLANES; p++) m->plane[p] = row.plane[p] ? mem.address + offset[p] : 0;
+	for (uint32_t i = 0; i < m->n_parts && !status; i++) {
+		uint64_t offset[BT_GPU_PLANES], bytes = bt_gpu_plane_offsets(m->format, m->n_k, m->part[i].n, offset);
+		struct bt_gpu_mem mem;
+		status = dev->gpu->driver->alloc(dev->gpu, BT_MEM_WEIGHTS, BT_GPU_LOCAL, bytes, &mem, err);
+		m->part[i].block = &paper;
+		for (int p = 0; p < BT_GPU_PLANES; p++)
+			m->part[i].plane[p] = row.plane[p] ? mem.address + offset[p] : 0;
+	}
 	return status;
 }
 
@@ -57,6 +56,22 @@ static enum baton_status add_matrices(struct bt_gpu_device *dev, const struct bt
 	return status;
 }
 
+/* Rows, columns and bytes of the matrix, or of its part, whose quants are at that address; of experts those of one. How many. */
+static uint32_t print_matrix(const struct bt_gpu_matrix *m, uint64_t address, uint32_t before)
+{
+	struct bt_gpu_row_bytes row = bt_gpu_row_bytes(m->format, m->n_k);
+	uint64_t bytes = 0;
+	for (int p = 0; p < BT_GPU_PLANES; p++) bytes += row.plane[p];
+	for (uint32_t i = 0; i < m->n_parts && !m->exact; i++) {
+		uint64_t rows = m->part[i].n < m->n_rows ? m->part[i].n : m->n_rows;
+		if (m->part[i].plane[BT_GPU_PLANE_Q] != address) continue;
+		printf("%s[%u, %u, %llu]", before ? ", " : "", (unsigned)rows, m->n_k,
+		       (unsigned long long)(bytes * rows));
+		return 1;
+	}
+	return 0;
+}
+
 /* The matrices whose quants stand among a command's parameters, and its other particulars. */
 static void print_command(const struct bt_gpu_device *dev, const struct bt_gpu_cmd *cmd)
 {
@@ -67,14 +82,8 @@ static void print_command(const struct bt_gpu_device *dev, const struct bt_gpu_c
 	for (uint32_t at = 0; at + 8 <= params; at += 8) {
 		uint64_t address;
 		memcpy(&address, cmd->params + at, sizeof address);
-		for (uint32_t i = 0; i < dev->n_matrices && address; i++) {
-			const struct bt_gpu_matrix *m = dev->matrix[i];
-			if (m->exact || m->plane[BT_GPU_PLANE_Q] != address) continue;
-			struct bt_gpu_row_bytes row = bt_gpu_row_bytes(m->format, m->n_k);
-			uint64_t bytes = 0;
-			for (int p = 0; p < BT_GPU_PLANES; p++) bytes += (uint64_t)row.plane[p] * m->n_rows;
-			printf("%s[%u, %u, %llu]", found++ ? ", " : "", m->n_rows, m->n_k, (unsigned long long)bytes);
-		}
+		for (uint32_t i = 0; i < dev->n_matrices && address; i++)
+			found += print_matrix(dev->matrix[i], address, found);
 	}
 	printf("]}\n");
 }

@@ -348,26 +348,10 @@ static int setup(void **state)
 	return 0;
 }
 
-/* Rows of 2^15 bytes: as many as 32 bits address, and one more. */
-static void large_matrices_are_left_to_the_cpu(void **state)
-{
-	(void)state;
-	struct bt_plan plan = {0};
-	struct bt_tensor t = {.type = bt_type_get(BT_TYPE_Q8_0), .dim = {1 << 15, 2, 65535, 1}, .n_rows = 131071};
-	struct bt_op op = {.kind = BT_OP_MATMUL_EXPERTS, .matmul = {.n_mats = 1, .mat = {{.w = &t}}}};
-	assert_null(bt_gpu_check_op(&plan, &op));
-	t.n_rows++;
-	assert_non_null(bt_gpu_check_op(&plan, &op));
-	/* Floats are addressed by 64 bits. */
-	t.type = bt_type_get(BT_TYPE_F32);
-	assert_null(bt_gpu_check_op(&plan, &op));
-}
-
 int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "all")) stride = 1;
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(large_matrices_are_left_to_the_cpu),
 		cmocka_unit_test_setup(sessions_share_weights, setup),
 		cmocka_unit_test_setup(sessions_of_several_threads, setup),
 		cmocka_unit_test_setup(no_step_waits_for_a_kernel, setup),

@@ -43,6 +43,18 @@ static int by_time(const void *a, const void *b)
 	return (x < y) - (x > y);
 }
 
+/* Bytes that a product with the matrix, or with its part, reads whose quants are at that address; of experts those of one. */
+static uint64_t bytes_at(const struct bt_gpu_matrix *m, uint64_t address)
+{
+	struct bt_gpu_row_bytes row = bt_gpu_row_bytes(m->format, m->n_k);
+	uint64_t bytes = 0;
+	for (int p = 0; p < BT_GPU_PLANES; p++) bytes += row.plane[p];
+	for (uint32_t i = 0; i < m->n_parts && m->n_rows > 1; i++)
+		if (m->part[i].plane[BT_GPU_PLANE_Q] == address)
+			return bytes * (m->part[i].n < m->n_rows ? m->part[i].n : m->n_rows);
+	return 0;
+}
+
 /* Bytes of the matrices whose quants a command's parameters begin with (a gate has two), or of the states that it reads and
  * writes. */
 static uint64_t weight_bytes(const struct bt_gpu_device *dev, const struct bt_gpu_cmd *cmd)
@@ -58,12 +70,7 @@ static uint64_t weight_bytes(const struct bt_gpu_device *dev, const struct bt_gp
 	for (uint32_t at = 0; at + 8 <= BT_GPU_MAX_PARAMS; at += 8) {
 		uint64_t address;
 		memcpy(&address, cmd->params + at, sizeof address);
-		for (uint32_t i = 0; i < dev->n_matrices && address; i++) {
-			const struct bt_gpu_matrix *m = dev->matrix[i];
-			if (m->plane[BT_GPU_PLANE_Q] != address || m->n_rows == 1) continue;
-			struct bt_gpu_row_bytes row = bt_gpu_row_bytes(m->format, m->n_k);
-			for (int p = 0; p < BT_GPU_PLANES; p++) bytes += (uint64_t)row.plane[p] * m->n_rows;
-		}
+		for (uint32_t i = 0; i < dev->n_matrices && address; i++) bytes += bytes_at(dev->matrix[i], address);
 	}
 	return bytes;
 }

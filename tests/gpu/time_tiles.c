@@ -106,13 +106,19 @@ static enum baton_status time_size(struct bt_gpu_device *dev, struct size z, enu
 		base = ((struct bt_gpu_mem *)w.handle)->address;
 		uint64_t in = ((struct bt_gpu_mem *)x.handle)->address, out = ((struct bt_gpu_mem *)y.handle)->address;
 		struct bt_gpu_mat mat = {base + offset[0], base + offset[1], base + offset[2], base + offset[3]};
-		struct bt_gpu_tile p = {
-			.w = mat, .xq = in, .y = out, .n_rows = z.rows, .n_blocks = z.k / 32, .n_tokens = z.tokens};
+		struct bt_gpu_tile p = {.w = mat,
+		                        .xq = in,
+		                        .y = out,
+		                        .n_rows = z.rows,
+		                        .n_blocks = z.k / 32,
+		                        .n_tokens = z.tokens,
+		                        .part = z.rows};
 		struct bt_gpu_matrix_tile m = {.w = mat,
 		                               .xh = in,
 		                               .scale = out,
 		                               .y = out,
 		                               .n_rows = z.rows,
+		                               .part = z.rows,
 		                               .n_blocks = z.k / 32,
 		                               .n_tokens = z.tokens};
 		struct bt_gpu_cmd cmd = bt_gpu_cmd((enum bt_gpu_kernel)k, matrix ? (void *)&m : &p,
@@ -143,6 +149,7 @@ static enum baton_status time_halves(struct bt_gpu_device *dev, struct size z, s
 		                              .x = at_x,
 		                              .y = at_y,
 		                              .n_rows = z.rows,
+		                              .part = z.rows,
 		                              .n_k = z.k,
 		                              .n_blocks = z.k / 32,
 		                              .n_tokens = z.tokens};
@@ -151,6 +158,7 @@ static enum baton_status time_halves(struct bt_gpu_device *dev, struct size z, s
 		                               .scale = at_x,
 		                               .y = at_y,
 		                               .n_rows = z.rows,
+		                               .part = z.rows,
 		                               .n_blocks = z.k / 32,
 		                               .n_tokens = z.tokens,
 		                               .w_down = 1,

@@ -1,13 +1,13 @@
 /* walk.h: what the files of the kernel walk for GPUs share: memory of the device under test, launches, comparisons, and the
  * CPU's side of a product. The cases are in walk.c (norms, products, attention), walk_ops.c (what is between them),
- * walk_recurrent.c (what carries a state) and walk_tiles.c (products for prompts).
+ * walk_recurrent.c (what carries a state), walk_tiles.c (products for prompts) and walk_parts.c (matrices in parts).
  */
 #ifndef BT_TESTS_GPU_WALK_H
 #define BT_TESTS_GPU_WALK_H
 
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/levels.h"
-#include "backend/gpu/device.h"
+#include "backend/gpu/lower.h"
 #include "engine/check.h"
 
 #include <math.h>
@@ -271,5 +271,6 @@ static inline void judge_blocks(struct walk *w, const uint32_t *got, const uint3
 void walk_ops(struct walk *w);
 void walk_recurrent(struct walk *w);
 void walk_tiles(struct walk *w);
+void walk_parts(struct walk *w);
 
 #endif

@@ -317,11 +317,6 @@ static float *all_products(struct walk *w, const struct stack *s, const struct b
 	return y;
 }
 
-static struct bt_gpu_mat planes(const struct bt_gpu_matrix *m)
-{
-	return (struct bt_gpu_mat){m->plane[0], m->plane[1], m->plane[2], m->plane[3]};
-}
-
 static const uint16_t matvec_experts[BT_GPU_FORMATS] = {
 #define FORMAT(name, ...) [BT_GPU_F_##name] = BT_GPU_K_matvec_##name##_x,
 #include "backend/gpu/kernels/formats.inc"
@@ -347,7 +342,7 @@ static void launch_experts(struct walk *w, const struct stack *s, const struct s
 {
 	uint32_t flags = c->per_slot ? BT_GPU_X_PER_SLOT : 0, slots = c->tokens * USED;
 	if (bt_gpu_format_is_float(s->m->format)) {
-		struct bt_gpu_matvec_float p = {.w = s->m->plane[0],
+		struct bt_gpu_matvec_float p = {.w = s->m->part[0].plane[0],
 		                                .x = x,
 		                                .y = y,
 		                                .choice = choice,
@@ -357,11 +352,12 @@ static void launch_experts(struct walk *w, const struct stack *s, const struct s
 		                                .n_tokens = c->tokens,
 		                                .n_used = USED,
 		                                .flags = flags,
+		                                .part = BT_GPU_PART_EXPERTS(0, EXPERTS),
 		                                .split = c->split};
 		launch(w, matvec_experts[s->m->format], &p, (c->rows * c->split + 15) / 16, slots, 1);
 		return;
 	}
-	struct bt_gpu_matvec p = {.w = planes(s->m),
+	struct bt_gpu_matvec p = {.w = bt_gpu_planes(s->m->part),
 	                          .xq = x,
 	                          .y = y,
 	                          .choice = choice,
@@ -370,6 +366,7 @@ static void launch_experts(struct walk *w, const struct stack *s, const struct s
 	                          .n_tokens = c->tokens,
 	                          .n_used = USED,
 	                          .flags = flags,
+	                          .part = BT_GPU_PART_EXPERTS(0, EXPERTS),
 	                          .split = c->split};
 	uint32_t tall = 32 / c->split;
 	launch(w, matvec_experts[s->m->format], &p, (c->rows + tall - 1) / tall, slots, 1);
@@ -423,12 +420,13 @@ static void walk_gates(struct walk *w, const struct bt_type *type, const struct 
 	uint32_t *blocks = blocks_of(&a), *choice = choice_of(w, c->tokens);
 	struct bt_dev_mem m[] = {put(w, blocks, (size_t)c->tokens * c->k / 32 * 48), put(w, choice, (size_t)out * 8),
 	                         put(w, NULL, (size_t)out * c->rows * 4)};
-	struct bt_gpu_gate p = {.gate = planes(s[0].m),
-	                        .up = planes(s[1].m),
+	struct bt_gpu_gate p = {.gate = bt_gpu_planes(s[0].m->part),
+	                        .up = bt_gpu_planes(s[1].m->part),
 	                        .xq = at(&m[0]),
 	                        .y = at(&m[2]),
 	                        .gate_bias = at(&m[1]),
 	                        .n_rows = c->rows,
+	                        .part = BT_GPU_PART_EXPERTS(0, EXPERTS),
 	                        .n_blocks = s[0].m->n_blocks,
 	                        .n_tokens = c->tokens,
 	                        .n_used = USED,

@@ -2,8 +2,6 @@
  * lists of the experts' tokens. */
 #include "walk.h"
 
-#include "backend/gpu/lower.h"
-
 static const struct {
 	uint32_t rows, tokens;
 } shape[] = {{32, 32}, {64, 64}, {128, 64}};
@@ -56,8 +54,8 @@ static void launch_packed(struct walk *w, const struct bt_gpu_matrix *m, const s
 	                         .n_k = p->n_k,
 	                         .top = BT_GPU_PACKED_TOP};
 	launch(w, BT_GPU_K_halve_floats, &h, x, 1, 1);
-	struct bt_gpu_tile_packed same = {p->w,     at(&dh),   at(&ds),     p->y,        p->bias,   p->list,
-	                                  p->tiles, p->n_rows, p->n_blocks, p->n_tokens, p->n_used, p->flags};
+	struct bt_gpu_tile_packed same = {p->w,      at(&dh),     at(&ds),     p->y,      p->bias,  p->list, p->tiles,
+	                                  p->n_rows, p->n_blocks, p->n_tokens, p->n_used, p->flags, p->part};
 	if (!bt_gpu_scale_packed(m, &same)) fail(w, "weights too large for packed halves");
 	launch(w, packed[m->format][p->tiles != 0], &same, gx, (p->n_rows + 63) / 64, 1);
 	bt_gpu_device_free(w->device, &dh);
@@ -77,8 +75,8 @@ static void launch_matrix(struct walk *w, uint32_t kernel, const struct bt_gpu_t
 	                         .n_k = n_k,
 	                         .top = BT_GPU_MATRIX_TOP};
 	launch(w, n_k ? BT_GPU_K_halve_floats : BT_GPU_K_halve, &h, x, 1, 1);
-	struct bt_gpu_matrix_tile m = {p->w,     at(&dh),   at(&ds),     p->y,        p->bias,   p->list,
-	                               p->tiles, p->n_rows, p->n_blocks, p->n_tokens, p->n_used, p->flags};
+	struct bt_gpu_matrix_tile m = {p->w,      at(&dh),     at(&ds),     p->y,      p->bias,  p->list, p->tiles,
+	                               p->n_rows, p->n_blocks, p->n_tokens, p->n_used, p->flags, p->part};
 	launch(w, kernel, &m, gx, (p->n_rows + rows - 1) / rows, 1);
 	bt_gpu_device_free(w->device, &dh);
 	bt_gpu_device_free(w->device, &ds);
@@ -103,14 +101,15 @@ static void walk_tile(struct walk *w, const struct bt_type *type, uint32_t s, ui
 	for (size_t i = 0; i < n * rows; i++) want[i] += bias[i % rows] + got[i];
 	struct bt_dev_mem dx = put(w, blocks, n * k / 32 * 48), db = put(w, bias, rows * 4),
 			  dy = put(w, got, n * rows * 4);
-	struct bt_gpu_tile p = {.w = {m->plane[0], m->plane[1], m->plane[2], m->plane[3]},
+	struct bt_gpu_tile p = {.w = bt_gpu_planes(m->part),
 	                        .xq = at(&dx),
 	                        .y = at(&dy),
 	                        .bias = at(&db),
 	                        .n_rows = (uint32_t)rows,
 	                        .n_blocks = m->n_blocks,
 	                        .n_tokens = n,
-	                        .flags = BT_GPU_STORE_ADD};
+	                        .flags = BT_GPU_STORE_ADD,
+	                        .part = (uint32_t)rows};
 	launch(w, tile[m->format][s], &p, (n + shape[s].tokens - 1) / shape[s].tokens,
 	       (uint32_t)(rows + shape[s].rows - 1) / shape[s].rows, 1);
 	float *first = calloc(n * rows, 4);
@@ -159,7 +158,7 @@ static void walk_float_tile(struct walk *w, const struct bt_type *type, uint64_t
 	cpu_product(w, &t, &a, true, want);
 	for (size_t i = 0; i < n * rows; i++) want[i] += bias[i % rows] + got[i];
 	struct bt_dev_mem dx = put(w, x, n * k * 4), db = put(w, bias, rows * 4), dy = put(w, got, n * rows * 4);
-	struct bt_gpu_tile_float p = {.w = m->plane[0],
+	struct bt_gpu_tile_float p = {.w = m->part[0].plane[0],
 	                              .x = at(&dx),
 	                              .y = at(&dy),
 	                              .bias = at(&db),
@@ -167,7 +166,8 @@ static void walk_float_tile(struct walk *w, const struct bt_type *type, uint64_t
 	                              .n_k = (uint32_t)k,
 	                              .n_blocks = m->n_blocks,
 	                              .n_tokens = n,
-	                              .flags = BT_GPU_STORE_ADD};
+	                              .flags = BT_GPU_STORE_ADD,
+	                              .part = (uint32_t)rows};
 	launch(w, tile_float[m->format][0], &p, (n + 63) / 64, (uint32_t)(rows + 63) / 64, 1);
 	take(w, result, &dy, n * rows * 4);
 	judge(w, OP_FLOAT_PRODUCT, result, want, n * rows);
@@ -182,14 +182,15 @@ static void walk_float_tile(struct walk *w, const struct bt_type *type, uint64_t
 	bool fits = m->format != BT_GPU_F_f32 && big < 65504;
 	for (uint32_t s = 0; s < SHAPES && fits && w->gpu->caps.matrix_cores; s++) {
 		dy = put(w, got, n * rows * 4);
-		struct bt_gpu_tile same = {.w = {m->plane[0]},
+		struct bt_gpu_tile same = {.w = bt_gpu_planes(m->part),
 		                           .xq = p.x,
 		                           .y = at(&dy),
 		                           .bias = p.bias,
 		                           .n_rows = p.n_rows,
 		                           .n_blocks = p.n_blocks,
 		                           .n_tokens = n,
-		                           .flags = p.flags};
+		                           .flags = p.flags,
+		                           .part = p.part};
 		launch_matrix(w, on_matrix_cores[m->format][s], &same, p.n_k, n,
 		              (n + matrix_tokens[s] - 1) / matrix_tokens[s], matrix_rows[s]);
 		take(w, result, &dy, n * rows * 4);
@@ -300,7 +301,7 @@ static void walk_experts(struct walk *w, const struct bt_type *type, bool wide, 
 	launch(w, BT_GPU_K_expert_lists, &lists, E, 1, 1);
 	struct bt_gpu_expert_tiles cut = {at(&dn), at(&dt), E, n_tiles, tokens};
 	launch(w, BT_GPU_K_expert_tiles, &cut, 1, 1, 1);
-	struct bt_gpu_tile p = {.w = {m->plane[0], m->plane[1], m->plane[2], m->plane[3]},
+	struct bt_gpu_tile p = {.w = bt_gpu_planes(m->part),
 	                        .xq = at(&dx),
 	                        .y = at(&dy),
 	                        .list = at(&dl),
@@ -309,8 +310,9 @@ static void walk_experts(struct walk *w, const struct bt_type *type, bool wide, 
 	                        .n_blocks = m->n_blocks,
 	                        .n_tokens = n,
 	                        .n_used = USED,
-	                        .flags = per_slot ? BT_GPU_X_PER_SLOT : 0};
-	struct bt_gpu_tile_float pf = {.w = m->plane[0],
+	                        .flags = per_slot ? BT_GPU_X_PER_SLOT : 0,
+	                        .part = BT_GPU_PART_EXPERTS(0, E)};
+	struct bt_gpu_tile_float pf = {.w = m->part[0].plane[0],
 	                               .x = p.xq,
 	                               .y = p.y,
 	                               .list = p.list,
@@ -320,7 +322,8 @@ static void walk_experts(struct walk *w, const struct bt_type *type, bool wide, 
 	                               .n_blocks = p.n_blocks,
 	                               .n_tokens = n,
 	                               .n_used = USED,
-	                               .flags = p.flags};
+	                               .flags = p.flags,
+	                               .part = p.part};
 	if (floats) launch(w, tile_float[m->format][1], &pf, n_tiles, (uint32_t)(rows + 63) / 64, 1);
 	else
 		launch(w, tile_experts[m->format][wide], &p, n_tiles,

@@ -16,15 +16,23 @@ struct bt_gpu_block {
 	bool vectors; /* for norms and biases: matrices of another precision use the same ones, and must not be kept by them */
 };
 
-/* A tensor in device memory. */
+/* What of a tensor stands in one block. */
+struct bt_gpu_part {
+	struct bt_gpu_block *block;
+	uint64_t plane[BT_GPU_PLANES]; /* addresses; 0: no such plane */
+	uint64_t first, n;             /* rows, counted over all matrices of a stack */
+};
+
+/* A tensor in device memory. Nearly all have one part; more where it takes more than a device gives at once, or than kernels
+ * reach behind a base. Each part is a matrix of its own then, with its own book, and products are formed part by part. */
 struct bt_gpu_matrix {
 	const struct bt_tensor *tensor;
-	struct bt_gpu_block *block;
 	bool exact;
 	enum bt_gpu_format format;
-	uint64_t plane[BT_GPU_PLANES];  /* addresses; 0: no such plane */
 	uint32_t n_rows, n_k, n_blocks; /* rows of one matrix (a stack of experts has several) */
 	int below; /* of F16 and BF16: every weight's magnitude is below 2^below; 17 and 129 where one is not finite */
+	uint32_t n_parts;
+	struct bt_gpu_part part[];
 };
 
 /* Uploading: what all tensors of a plan share. */
@@ -76,12 +84,22 @@ size_t bt_gpu_scratch(const struct bt_exec *exec);
 size_t bt_gpu_held(struct bt_device *dev);
 uint64_t bt_gpu_weight_bytes(const struct bt_tensor *t, bool exact);
 
-/* The bytes that a tensor would take, 0 if it is there already. exact: as floats. */
-uint64_t bt_gpu_weights_missing(const struct bt_gpu_device *dev, const struct bt_tensor *t, bool exact);
+/* The bytes that a part of a matrix may take on a device. */
+uint64_t bt_gpu_most_part(const struct bt_gpu_caps *caps);
+/* A matrix in parts of at most so many bytes, to which no memory belongs yet: *out (bt_mem_free). It fails, and says why, where
+ * parts would have to be smaller than they may be. */
+enum baton_status bt_gpu_cut(const struct bt_tensor *t, bool exact, uint64_t most, struct bt_gpu_matrix **out,
+                             struct baton_error *err);
+/* The bytes that a tensor would take, 0 if it is there already, and its parts. exact: as floats. */
+uint64_t bt_gpu_weights_missing(const struct bt_gpu_device *dev, const struct bt_tensor *t, bool exact,
+                                uint32_t *n_parts);
 /* The tensor in device memory, uploaded where it is not there; to be put back. It stays when nobody uses it, until memory is
  * short (bt_gpu_weights_trim) or the device is closed. Threads and progress are dev->upload's. The device's lock is held. */
 enum baton_status bt_gpu_weights_get(struct bt_gpu_device *dev, const struct bt_tensor *t, bool exact,
                                      const struct bt_gpu_matrix **out, struct baton_error *err);
+/* The same for what is no matrix of a product: floats, in one part. */
+enum baton_status bt_gpu_weights_whole(struct bt_gpu_device *dev, const struct bt_tensor *t,
+                                       const struct bt_gpu_matrix **out, struct baton_error *err);
 void bt_gpu_weights_put(const struct bt_gpu_matrix *m);
 /* Free what nobody uses; true: there was something. */
 bool bt_gpu_weights_trim(struct bt_gpu_device *dev);

@@ -63,6 +63,7 @@ struct bt_gpu_caps {
 	uint32_t threads;   /* of a workgroup at most */
 	uint32_t subgroup;  /* most threads that run in step */
 	uint32_t staging;   /* bytes of a staging buffer; 0: the usual size */
+	uint64_t part;      /* bytes of a part of a matrix at most (device.h); 0: the usual limit */
 	bool matrix_cores;  /* kernels with MATRIX=1 run */
 	bool packed_halves; /* those with PACKED=1 */
 };

@@ -17,9 +17,11 @@ static enum baton_status small(struct bt_exec *e, const struct bt_tensor *t, uin
 	const struct bt_gpu_matrix *m;
 	*out = 0;
 	if (!t) return BATON_OK;
-	enum baton_status status = matrix(e, t, true, &m, err);
-	if (!status) *out = m->plane[BT_GPU_PLANE_Q];
-	return status;
+	enum baton_status status = bt_gpu_weights_whole(e->dev, t, &m, err);
+	if (status) return status;
+	e->held[e->n_held++] = m;
+	*out = m->part[0].plane[BT_GPU_PLANE_Q];
+	return BATON_OK;
 }
 
 static uint32_t rope_index(struct bt_exec *e, const struct bt_rope *rope)
@@ -36,15 +38,18 @@ static uint32_t rope_index(struct bt_exec *e, const struct bt_rope *rope)
 static struct bt_gpu_upload plan_upload(const struct bt_exec *e)
 {
 	struct bt_gpu_upload up = {.progress = e->c.progress};
+	uint32_t n_parts;
 	for (uint32_t i = 0; i < e->c.plan->n_ops && !e->c.measure; i++) {
 		const struct bt_op *op = &e->c.plan->op[i];
 		for (uint32_t j = 0; bt_op_multiplies(op) && j < op->matmul.n_mats; j++)
-			up.total += bt_gpu_weights_missing(e->dev, op->matmul.mat[j].w, e->c.exact);
+			up.total += bt_gpu_weights_missing(e->dev, op->matmul.mat[j].w, e->c.exact, &n_parts);
 	}
 	for (uint32_t i = 0; i < e->c.plan->n_ops && !e->c.measure; i++) {
 		const struct bt_tensor *t[BT_OP_TENSORS];
-		for (uint32_t j = 0, n = bt_op_tensors(&e->c.plan->op[i], t); j < n; j++)
-			up.room += bt_gpu_weights_missing(e->dev, t[j], e->c.exact) + 256 * BT_GPU_PLANES;
+		for (uint32_t j = 0, n = bt_op_tensors(&e->c.plan->op[i], t); j < n; j++) {
+			up.room += bt_gpu_weights_missing(e->dev, t[j], e->c.exact, &n_parts);
+			up.room += (uint64_t)n_parts * 256 * BT_GPU_PLANES;
+		}
 	}
 	/* Without threads it takes longer. */
 	if (up.total > WORTH_THREADS) bt_pool_open(e->c.n_threads, &up.pool, NULL);
@@ -321,7 +326,7 @@ enum baton_status bt_gpu_compile(struct bt_device *dev, const struct bt_compile 
                                  struct baton_error *err)
 {
 	*out = NULL;
-	enum baton_status status = bt_gpu_check(c, err);
+	enum baton_status status = bt_gpu_check(c, bt_gpu_most_part(&((struct bt_gpu_device *)dev)->gpu->caps), err);
 	if (status) return status;
 	struct bt_exec *e = bt_mem_zalloc(BT_MEM_HOST, sizeof *e);
 	if (!e) return bt_fail_nomem(err, sizeof *e, "a plan");

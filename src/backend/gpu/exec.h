@@ -113,10 +113,10 @@ static inline size_t bt_gpu_halves_bytes(uint32_t rows, uint32_t width)
 }
 /* Bytes of exec->groups (lower_tiles.c); 0: the plan has no experts. */
 size_t bt_gpu_groups_bytes(const struct bt_plan *plan, uint32_t n_tokens);
-/* Why an operation cannot be computed, or NULL. */
-const char *bt_gpu_check_op(const struct bt_plan *plan, const struct bt_op *op);
+/* Why an operation cannot be computed, or NULL. exact as in struct bt_compile; parts of matrices take `most` bytes at most. */
+const char *bt_gpu_check_op(const struct bt_plan *plan, const struct bt_op *op, bool exact, uint64_t most);
 /* Can every operation be computed, with those formats of the cache? Checked before anything is allocated. */
-enum baton_status bt_gpu_check(const struct bt_compile *c, struct baton_error *err);
+enum baton_status bt_gpu_check(const struct bt_compile *c, uint64_t most, struct baton_error *err);
 
 /* step.c: fill the step block. */
 enum baton_status bt_gpu_step_fill(struct bt_exec *e, const struct bt_step *step, struct baton_error *err);

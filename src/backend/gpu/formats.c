@@ -127,6 +127,21 @@ uint64_t bt_gpu_plane_offsets(enum bt_gpu_format f, uint64_t k, uint64_t n_rows,
 	return at;
 }
 
+uint64_t bt_gpu_part_rows(enum bt_gpu_format f, const struct bt_tensor *t, uint64_t most)
+{
+	struct bt_gpu_row_bytes b = bt_gpu_row_bytes(f, t->dim[0]);
+	uint64_t offset[BT_GPU_PLANES], row = 0, rest = bt_gpu_book_bytes(f) + 256 * BT_GPU_PLANES;
+	if (bt_gpu_plane_offsets(f, t->dim[0], t->n_rows, offset) <= most) return t->n_rows;
+	for (int p = 0; p < BT_GPU_PLANES; p++) row += b.plane[p];
+	uint64_t fit = most > rest ? (most - rest) / row : 0, unit = fit < 128 ? 32 : 128; /* 128: the rows of a tile */
+	if (t->n_rows > t->dim[1]) unit = t->dim[1];
+	fit = fit / unit * unit;
+	if (!fit) return 0;
+	/* No more parts than that makes, and all of about the same size. */
+	uint64_t parts = (t->n_rows + fit - 1) / fit, each = (t->n_rows + parts - 1) / parts;
+	return (each + unit - 1) / unit * unit;
+}
+
 /* Bit `bit` of the values of a block, in the order that weights.k has for single bits. */
 static uint32_t bits_of(const int8_t *q, int offset, uint32_t bit)
 {

@@ -38,6 +38,13 @@ bool bt_gpu_same_book(const struct bt_type *a, const struct bt_type *b);
 /* Byte offset of each plane in a matrix of n_rows; returns the bytes of all. */
 uint64_t bt_gpu_plane_offsets(enum bt_gpu_format f, uint64_t k, uint64_t n_rows, uint64_t offset[BT_GPU_PLANES]);
 
+/* Kernels address by 32 bits behind a plane's base (AT in the kernel language). */
+#define BT_GPU_REACH ((uint64_t)1 << 32)
+/* Rows of each part but the last, when no part of a tensor may take more than `most` bytes: all of them where one part will do;
+ * else whole matrices of a stack, or else a multiple of 32 rows, so that no block of rounded results lies in two parts. 0: that
+ * little takes more already. */
+uint64_t bt_gpu_part_rows(enum bt_gpu_format f, const struct bt_tensor *t, uint64_t most);
+
 /* Working space of a packer: rows of k values. */
 struct bt_gpu_packer {
 	int8_t *q;          /* [k] */

@@ -70,7 +70,10 @@ void bt_gpu_emit(struct bt_gpu_lowering *l, struct bt_gpu_cmd cmd, const struct 
 	void *array = l->emitted;
 	if (!room(l, &array, l->n, &l->cap, sizeof *l->emitted)) return;
 	l->emitted = array;
-	l->emitted[l->n++] = (struct bt_gpu_emitted){.cmd = cmd, .first = l->n_ranges - n, .n = n};
+	l->emitted[l->n++] = (struct bt_gpu_emitted){.cmd = cmd,
+	                                             .first = l->n_ranges - n,
+	                                             .n = n,
+	                                             .product = l->product};
 }
 
 void bt_gpu_emit_copy(struct bt_gpu_lowering *l, uint64_t dst, uint64_t src, uint64_t bytes,
@@ -237,13 +240,13 @@ static const bt_gpu_lower_fn lower_table[BT_OP_KINDS] = {
 	[BT_OP_LOGITS] = bt_gpu_lower_matmul,
 };
 
-const char *bt_gpu_check_op(const struct bt_plan *plan, const struct bt_op *op)
+const char *bt_gpu_check_op(const struct bt_plan *plan, const struct bt_op *op, bool exact, uint64_t most)
 {
 	if (!lower_table[op->kind]) return "there is no GPU kernel for it yet";
 	switch (op->kind) {
 	case BT_OP_MATMUL:
 	case BT_OP_MATMUL_EXPERTS:
-	case BT_OP_LOGITS: return bt_gpu_check_product(op);
+	case BT_OP_LOGITS: return bt_gpu_check_product(op, exact, most);
 	case BT_OP_ROUTER:
 		return op->router.n_expert > 2048 || op->router.n_used > 64
 		               ? "the GPU kernel chooses at most 64 of at most 2048 experts"
@@ -260,14 +263,14 @@ const char *bt_gpu_check_op(const struct bt_plan *plan, const struct bt_op *op)
 bool bt_gpu_supports(uint32_t index, const struct bt_plan *plan, const struct bt_op *op)
 {
 	(void)index;
-	return !bt_gpu_check_op(plan, op);
+	return !bt_gpu_check_op(plan, op, false, BT_GPU_REACH);
 }
 
-enum baton_status bt_gpu_check(const struct bt_compile *c, struct baton_error *err)
+enum baton_status bt_gpu_check(const struct bt_compile *c, uint64_t most, struct baton_error *err)
 {
 	for (uint32_t i = 0; i < c->plan->n_ops; i++) {
 		const struct bt_op *op = &c->plan->op[i];
-		const char *what = bt_gpu_check_op(c->plan, op);
+		const char *what = bt_gpu_check_op(c->plan, op, c->exact, most);
 		if (!what && (op->kind == BT_OP_KV_STORE || op->kind == BT_OP_ATTENTION)) what = bt_gpu_check_cache(c);
 		if (what)
 			return bt_fail(err, BATON_ERR_UNSUPPORTED, "%s of layer %u: %s; -dev CPU computes it",

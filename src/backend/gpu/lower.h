@@ -17,6 +17,7 @@ struct bt_gpu_emitted {
 	struct bt_gpu_cmd cmd;
 	uint32_t first, n;       /* ranges */
 	uint32_t level, highest; /* of this one; of all up to this one */
+	uint32_t product;        /* as in struct bt_gpu_lowering */
 };
 
 struct bt_gpu_lowering {
@@ -32,6 +33,7 @@ struct bt_gpu_lowering {
 	uint32_t turn;                    /* the one written last */
 	uint32_t halved;                  /* the value that stands in e->halves, or BT_NO_VALUE */
 	uint32_t grouped;                 /* the choice of experts whose lists stand in e->groups, or BT_NO_VALUE */
+	uint32_t product;                 /* the one whose parts are being emitted, by a number of its own; 0: none */
 	bool fresh;                       /* the operation under way has written the rounded form of its own result */
 	struct baton_error *err;
 	enum baton_status status; /* sticky */
@@ -65,7 +67,7 @@ uint32_t bt_gpu_results(struct bt_gpu_lowering *l, uint32_t v, bool can_round, u
                         struct bt_gpu_range *touched);
 
 /* lower_matmul.c */
-const char *bt_gpu_check_product(const struct bt_op *op);
+const char *bt_gpu_check_product(const struct bt_op *op, bool exact, uint64_t most);
 void bt_gpu_lower_matmul(struct bt_gpu_lowering *l);
 void bt_gpu_lower_experts(struct bt_gpu_lowering *l);
 /* Where value v stands rounded to 8 bits, after rounding it if need be. */
@@ -91,18 +93,25 @@ bool bt_gpu_lower_gated_norm(struct bt_gpu_lowering *l);
 void bt_gpu_lower_conv(struct bt_gpu_lowering *l);
 void bt_gpu_lower_recurrence(struct bt_gpu_lowering *l);
 const char *bt_gpu_check_recurrent(const struct bt_op *op);
-/* One product: matrix i of the operation into y. */
+/* One product: matrix i of the operation into y; or, of a matrix in parts, with one of them. */
 struct bt_gpu_product {
 	uint32_t i, x; /* matrix, input value */
 	uint64_t y;
 	struct bt_gpu_range dst;
 	uint32_t n_tokens, n_used, flags;
 	uint32_t choice; /* of experts: a value, or BT_NO_VALUE */
+	/* The part: */
+	const struct bt_gpu_part *part;
+	uint64_t bias;
+	uint32_t n_rows, where; /* its rows, of experts those of each; what kernels/params.h calls `part` */
 };
-static inline struct bt_gpu_mat bt_gpu_planes(const struct bt_gpu_matrix *m)
+/* Part k of it. */
+struct bt_gpu_product bt_gpu_product_part(const struct bt_gpu_lowering *l, const struct bt_gpu_product *whole,
+                                          uint32_t k);
+static inline struct bt_gpu_mat bt_gpu_planes(const struct bt_gpu_part *part)
 {
-	return (struct bt_gpu_mat){m->plane[BT_GPU_PLANE_Q], m->plane[BT_GPU_PLANE_HIGH], m->plane[BT_GPU_PLANE_SCALE],
-	                           m->plane[BT_GPU_PLANE_SUPER]};
+	return (struct bt_gpu_mat){part->plane[BT_GPU_PLANE_Q], part->plane[BT_GPU_PLANE_HIGH],
+	                           part->plane[BT_GPU_PLANE_SCALE], part->plane[BT_GPU_PLANE_SUPER]};
 }
 /* The bytes that a value takes rounded to 8 bits: 48 for every 32 (kernels/round.k). */
 static inline uint64_t bt_gpu_rounded_bytes(const struct bt_gpu_lowering *l, uint32_t v)

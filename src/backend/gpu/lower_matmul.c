@@ -45,18 +45,36 @@ static uint32_t split_of(uint32_t n_rows, uint32_t n_blocks, uint32_t most)
 	return split;
 }
 
-/* Kernels address matrices of integers by 32 bits behind a plane's base (AT in the kernel language). */
-const char *bt_gpu_check_product(const struct bt_op *op)
+const char *bt_gpu_check_product(const struct bt_op *op, bool exact, uint64_t most)
 {
 	for (uint32_t i = 0; i < op->matmul.n_mats; i++) {
 		const struct bt_tensor *t = op->matmul.mat[i].w;
-		enum bt_gpu_format f = bt_gpu_format_of(t->type, false);
-		struct bt_gpu_row_bytes row = bt_gpu_row_bytes(f, t->dim[0]);
-		for (int p = 0; p < BT_GPU_PLANES && !bt_gpu_format_is_float(f); p++)
-			if ((uint64_t)row.plane[p] * t->n_rows > UINT32_MAX)
-				return "a matrix whose quants take more than 4 GiB";
+		uint64_t rows = bt_gpu_part_rows(bt_gpu_format_of(t->type, exact), t, most);
+		/* A stack of one is no stack to the former, but its expert is not cut either. */
+		bool expert = op->kind == BT_OP_MATMUL_EXPERTS && rows % t->dim[1];
+		if (!rows || expert) return "an expert, or 32 rows of a matrix, take more than one block of memory may";
 	}
 	return NULL;
+}
+
+struct bt_gpu_product bt_gpu_product_part(const struct bt_gpu_lowering *l, const struct bt_gpu_product *whole,
+                                          uint32_t k)
+{
+	const struct bt_gpu_matrix *m = l->node->mat[whole->i];
+	struct bt_gpu_product p = *whole;
+	p.part = &m->part[k];
+	p.bias = l->node->small[whole->i];
+	if (whole->choice != BT_NO_VALUE) {
+		uint32_t first = (uint32_t)(p.part->first / m->n_rows), n = (uint32_t)(p.part->n / m->n_rows);
+		p.n_rows = m->n_rows;
+		p.where = BT_GPU_PART_EXPERTS(first, n);
+		return p;
+	}
+	p.n_rows = (uint32_t)p.part->n;
+	p.where = m->n_rows;
+	p.y += p.part->first * sizeof(float);
+	if (p.bias) p.bias += p.part->first * sizeof(float);
+	return p;
 }
 
 bool bt_gpu_reads_rounded(const struct bt_gpu_node *node, const struct bt_op *op)
@@ -94,19 +112,20 @@ uint64_t bt_gpu_rounded(struct bt_gpu_lowering *l, uint32_t v)
 static void emit_float(struct bt_gpu_lowering *l, const struct bt_gpu_product *f)
 {
 	const struct bt_gpu_matrix *m = l->node->mat[f->i];
-	struct bt_gpu_matvec_float p = {.w = m->plane[BT_GPU_PLANE_Q],
+	struct bt_gpu_matvec_float p = {.w = f->part->plane[BT_GPU_PLANE_Q],
 	                                .x = bt_gpu_value(l, f->x),
 	                                .y = f->y,
-	                                .bias = l->node->small[f->i],
-	                                .n_rows = m->n_rows,
+	                                .bias = f->bias,
+	                                .n_rows = f->n_rows,
 	                                .n_k = m->n_k,
 	                                .n_blocks = m->n_blocks,
 	                                .n_tokens = f->n_tokens,
 	                                .n_used = f->n_used,
 	                                .flags = f->flags,
+	                                .part = f->where,
 	                                .split = split_of(m->n_rows, m->n_blocks * 2, MATVEC_TEAMS)};
 	struct bt_gpu_range touched[] = {bt_gpu_reads(l, f->x), f->dst, {0}};
-	uint32_t n = 2, rows = MATVEC_TEAMS / p.split, tall = (m->n_rows + rows - 1) / rows, many = f->n_tokens > 1;
+	uint32_t n = 2, rows = MATVEC_TEAMS / p.split, tall = (f->n_rows + rows - 1) / rows, many = f->n_tokens > 1;
 	if (f->choice != BT_NO_VALUE) {
 		p.choice = bt_gpu_value(l, f->choice);
 		touched[n++] = bt_gpu_reads(l, f->choice);
@@ -117,7 +136,7 @@ static void emit_float(struct bt_gpu_lowering *l, const struct bt_gpu_product *f
 	}
 }
 
-static void emit_product(struct bt_gpu_lowering *l, const struct bt_gpu_product *f)
+static void emit_part(struct bt_gpu_lowering *l, const struct bt_gpu_product *f)
 {
 	const struct bt_gpu_matrix *m = l->node->mat[f->i];
 	if (bt_gpu_is_tiled(l, f->n_tokens, f->n_used, f->choice)) {
@@ -128,29 +147,65 @@ static void emit_product(struct bt_gpu_lowering *l, const struct bt_gpu_product 
 		emit_float(l, f);
 		return;
 	}
-	struct bt_gpu_matvec p = {.w = bt_gpu_planes(m),
+	struct bt_gpu_matvec p = {.w = bt_gpu_planes(f->part),
 	                          .xq = bt_gpu_rounded(l, f->x),
 	                          .y = f->y,
-	                          .bias = l->node->small[f->i],
-	                          .n_rows = m->n_rows,
+	                          .bias = f->bias,
+	                          .n_rows = f->n_rows,
 	                          .n_blocks = m->n_blocks,
 	                          .n_tokens = f->n_tokens,
 	                          .n_used = f->n_used,
 	                          .flags = f->flags,
+	                          .part = f->where,
 	                          .split = split_of(m->n_rows, m->n_blocks, MATVEC_TEAMS)};
 	struct bt_gpu_range touched[] = {{p.xq, bt_gpu_rounded_bytes(l, f->x), false}, f->dst, {0}};
 	uint32_t n = 2;
 	if (f->choice != BT_NO_VALUE) {
 		p.choice = bt_gpu_value(l, f->choice);
 		touched[n++] = bt_gpu_reads(l, f->choice);
-		uint32_t rows = MATVEC_TEAMS / p.split * by_columns[0].rows, tall = (m->n_rows + rows - 1) / rows;
+		uint32_t rows = MATVEC_TEAMS / p.split * by_columns[0].rows, tall = (f->n_rows + rows - 1) / rows;
 		bt_gpu_emit(l, bt_gpu_cmd(matvec_experts[m->format], &p, tall, f->n_tokens * f->n_used, 1), touched, n);
 		return;
 	}
 	uint32_t c = f->n_tokens > 4 ? 2 : f->n_tokens > 1;
-	uint32_t rows = MATVEC_TEAMS / p.split * by_columns[c].rows, tall = (m->n_rows + rows - 1) / rows;
+	uint32_t rows = MATVEC_TEAMS / p.split * by_columns[c].rows, tall = (f->n_rows + rows - 1) / rows;
 	uint32_t wide = (f->n_tokens + by_columns[c].columns - 1u) / by_columns[c].columns;
 	bt_gpu_emit(l, bt_gpu_cmd(matvec[m->format][c], &p, tall, wide, 1), touched, n);
+}
+
+/* Part by part. */
+static void emit_product(struct bt_gpu_lowering *l, const struct bt_gpu_product *f)
+{
+	l->product = l->n + 1;
+	for (uint32_t k = 0; k < l->node->mat[f->i]->n_parts; k++) {
+		struct bt_gpu_product part = bt_gpu_product_part(l, f, k);
+		emit_part(l, &part);
+	}
+	l->product = 0;
+}
+
+/* Part k of a gate: of both matrices. */
+static struct bt_gpu_gate gate_part(const struct bt_gpu_lowering *l, const struct bt_gpu_gate *whole, uint32_t k,
+                                    uint32_t choice)
+{
+	struct bt_gpu_product mat[2];
+	struct bt_gpu_gate p = *whole;
+	for (uint32_t i = 0; i < 2; i++)
+		mat[i] = bt_gpu_product_part(l, &(struct bt_gpu_product){.i = i, .choice = choice}, k);
+	p.gate = bt_gpu_planes(mat[0].part);
+	p.up = bt_gpu_planes(mat[1].part);
+	p.n_rows = mat[0].n_rows;
+	p.part = mat[0].where;
+	p.gate_bias = mat[0].bias;
+	p.up_bias = mat[1].bias;
+	if (choice != BT_NO_VALUE) {
+		p.gate_bias = bt_gpu_value(l, choice);
+		p.up_bias = 0;
+		return p;
+	}
+	if (p.y) p.y += mat[0].part->first * sizeof(float);
+	if (p.yq) p.yq += mat[0].part->first / 32 * 48;
+	return p;
 }
 
 /* Both matrices of a gate in one kernel; false: they are not of one kind, or tiles take them. */
@@ -159,15 +214,11 @@ static bool emit_gate(struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_u
 	const struct bt_gpu_matrix *a = l->node->mat[0], *b = l->node->mat[1];
 	bool experts = choice != BT_NO_VALUE;
 	if (a->format != b->format || bt_gpu_format_is_float(a->format)) return false;
+	if (a->n_rows != b->n_rows || a->n_parts != b->n_parts) return false; /* else cut at the same rows */
 	if (!bt_gpu_same_book(a->tensor->type, b->tensor->type)) return false;
 	if (experts && bt_gpu_rows(l, l->op->in[0]) != n_tokens) return false;
 	if (bt_gpu_is_tiled(l, n_tokens, n_used, choice)) return false;
-	struct bt_gpu_gate p = {.gate = bt_gpu_planes(a),
-	                        .up = bt_gpu_planes(b),
-	                        .xq = bt_gpu_rounded(l, l->op->in[0]),
-	                        .gate_bias = experts ? bt_gpu_value(l, choice) : l->node->small[0],
-	                        .up_bias = experts ? 0 : l->node->small[1],
-	                        .n_rows = a->n_rows,
+	struct bt_gpu_gate p = {.xq = bt_gpu_rounded(l, l->op->in[0]),
 	                        .n_blocks = a->n_blocks,
 	                        .n_tokens = n_tokens,
 	                        .n_used = n_used,
@@ -181,7 +232,13 @@ static bool emit_gate(struct bt_gpu_lowering *l, uint32_t n_tokens, uint32_t n_u
 	enum gate_kernel k = experts ? GATE_EXPERTS : many ? GATE_FOUR : GATE_ONE;
 	bool few = k != GATE_FOUR && tall * wide <= BT_GPU_BUSY && l->e->dev->gpu->caps.threads >= GATE_THREADS;
 	if (few && p.split == GATE_SPLIT) k = experts ? GATE_WIDE_EXPERTS : GATE_WIDE;
-	bt_gpu_emit(l, bt_gpu_cmd(gate[a->format][k], &p, tall, wide, 1), touched, n);
+	l->product = l->n + 1;
+	for (uint32_t i = 0; i < a->n_parts; i++) {
+		struct bt_gpu_gate one = gate_part(l, &p, i, choice);
+		tall = (one.n_rows + GATE_ROWS - 1) / GATE_ROWS;
+		bt_gpu_emit(l, bt_gpu_cmd(gate[a->format][k], &one, tall, wide, 1), touched, n);
+	}
+	l->product = 0;
 	return true;
 }
 

@@ -11,8 +11,15 @@ static bool clash(const struct bt_gpu_range *a, const struct bt_gpu_range *b)
 	return (a->write || b->write) && a->address < b->address + b->size && b->address < a->address + a->size;
 }
 
+/* Parts of a matrix write different rows, or for different experts, though between the same ends. */
+static bool of_one_product(const struct bt_gpu_emitted *a, const struct bt_gpu_emitted *b)
+{
+	return a->product && a->product == b->product && a->cmd.kernel == b->cmd.kernel;
+}
+
 static bool meet(const struct bt_gpu_lowering *l, const struct bt_gpu_emitted *a, const struct bt_gpu_emitted *b)
 {
+	if (of_one_product(a, b)) return false;
 	for (uint32_t i = 0; i < a->n; i++)
 		for (uint32_t j = 0; j < b->n; j++)
 			if (clash(&l->range[a->first + i], &l->range[b->first + j])) return true;

@@ -159,7 +159,7 @@ struct tiles {
 static void emit(struct bt_gpu_lowering *l, const struct tiles *t, uint16_t kernel, const void *params, struct shape s)
 {
 	uint32_t wide = t->experts ? t->g.n_tiles : parts(t->f->n_tokens, s.tokens);
-	bt_gpu_emit(l, bt_gpu_cmd(kernel, params, wide, parts(t->m->n_rows, s.rows), 1), t->touched, t->n_touched);
+	bt_gpu_emit(l, bt_gpu_cmd(kernel, params, wide, parts(t->f->n_rows, s.rows), 1), t->touched, t->n_touched);
 }
 
 /* The activations as halves below 2^top, unless they are there already. */
@@ -191,18 +191,19 @@ static void emit_matrix(struct bt_gpu_lowering *l, struct tiles *t)
 	const struct bt_gpu_product *f = t->f;
 	uint32_t s = pick(matrix_shape, 0, MATRIX_BUSY, t->m->n_rows, f->n_tokens);
 	t->touched[0] = halve(l, t, BT_GPU_MATRIX_TOP);
-	struct bt_gpu_matrix_tile p = {.w = bt_gpu_planes(t->m),
+	struct bt_gpu_matrix_tile p = {.w = bt_gpu_planes(f->part),
 	                               .xh = t->touched[0].address + bt_gpu_halves_at(t->n_x),
 	                               .scale = t->touched[0].address,
 	                               .y = f->y,
-	                               .bias = l->node->small[f->i],
+	                               .bias = f->bias,
 	                               .list = t->list,
 	                               .tiles = t->cut,
-	                               .n_rows = t->m->n_rows,
+	                               .n_rows = f->n_rows,
 	                               .n_blocks = t->m->n_blocks,
 	                               .n_tokens = f->n_tokens,
 	                               .n_used = f->n_used,
-	                               .flags = f->flags};
+	                               .flags = f->flags,
+	                               .part = f->where};
 	if (t->experts)
 		emit(l, t, matrix_experts[t->m->format][t->g.tokens == WIDE], &p,
 		     (struct shape){MATRIX_EXPERT_ROWS, 0});
@@ -213,18 +214,19 @@ static void emit_float(struct bt_gpu_lowering *l, struct tiles *t)
 {
 	const struct bt_gpu_product *f = t->f;
 	t->touched[0] = bt_gpu_reads(l, f->x);
-	struct bt_gpu_tile_float p = {.w = t->m->plane[BT_GPU_PLANE_Q],
+	struct bt_gpu_tile_float p = {.w = f->part->plane[BT_GPU_PLANE_Q],
 	                              .x = t->touched[0].address,
 	                              .y = f->y,
-	                              .bias = l->node->small[f->i],
+	                              .bias = f->bias,
 	                              .list = t->list,
 	                              .tiles = t->cut,
-	                              .n_rows = t->m->n_rows,
+	                              .n_rows = f->n_rows,
 	                              .n_k = t->m->n_k,
 	                              .n_blocks = t->m->n_blocks,
 	                              .n_tokens = f->n_tokens,
 	                              .n_used = f->n_used,
-	                              .flags = f->flags};
+	                              .flags = f->flags,
+	                              .part = f->where};
 	emit(l, t, tile_float[t->m->format][t->experts], &p, float_shape);
 }
 
@@ -241,16 +243,17 @@ bool bt_gpu_scale_packed(const struct bt_gpu_matrix *m, struct bt_gpu_tile_packe
 static void emit_packed(struct bt_gpu_lowering *l, struct tiles *t)
 {
 	const struct bt_gpu_product *f = t->f;
-	struct bt_gpu_tile_packed p = {.w = t->m->plane[BT_GPU_PLANE_Q],
+	struct bt_gpu_tile_packed p = {.w = f->part->plane[BT_GPU_PLANE_Q],
 	                               .y = f->y,
-	                               .bias = l->node->small[f->i],
+	                               .bias = f->bias,
 	                               .list = t->list,
 	                               .tiles = t->cut,
-	                               .n_rows = t->m->n_rows,
+	                               .n_rows = f->n_rows,
 	                               .n_blocks = t->m->n_blocks,
 	                               .n_tokens = f->n_tokens,
 	                               .n_used = f->n_used,
-	                               .flags = f->flags};
+	                               .flags = f->flags,
+	                               .part = f->where};
 	if (!bt_gpu_scale_packed(t->m, &p)) {
 		emit_float(l, t);
 		return;
@@ -265,17 +268,18 @@ static void emit_integer(struct bt_gpu_lowering *l, struct tiles *t)
 {
 	const struct bt_gpu_product *f = t->f;
 	uint32_t s = pick(shape, small_tiles(l), BT_GPU_BUSY, t->m->n_rows, f->n_tokens);
-	struct bt_gpu_tile p = {.w = bt_gpu_planes(t->m),
+	struct bt_gpu_tile p = {.w = bt_gpu_planes(f->part),
 	                        .xq = bt_gpu_rounded(l, f->x),
 	                        .y = f->y,
-	                        .bias = l->node->small[f->i],
+	                        .bias = f->bias,
 	                        .list = t->list,
 	                        .tiles = t->cut,
-	                        .n_rows = t->m->n_rows,
+	                        .n_rows = f->n_rows,
 	                        .n_blocks = t->m->n_blocks,
 	                        .n_tokens = f->n_tokens,
 	                        .n_used = f->n_used,
-	                        .flags = f->flags};
+	                        .flags = f->flags,
+	                        .part = f->where};
 	t->touched[0] = (struct bt_gpu_range){p.xq, bt_gpu_rounded_bytes(l, f->x), false};
 	bool wide = t->g.tokens == WIDE;
 	if (t->experts) emit(l, t, tile_experts[t->m->format][wide], &p, expert_shape[wide]);

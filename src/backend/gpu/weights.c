@@ -29,10 +29,6 @@ static enum baton_status place(struct bt_gpu_device *dev, uint64_t size, bool ve
 	for (uint32_t i = 0; i < dev->n_blocks; i++)
 		if (dev->block[i]->vectors == vectors) last = dev->block[i];
 	if (!last || last->used + size > last->mem.size) {
-		if (size > dev->gpu->caps.max_alloc)
-			return bt_fail(err, BATON_ERR_UNSUPPORTED,
-			               "a tensor of %.1f GB; this device gives %.1f GB at once", (double)size * 1e-9,
-			               (double)dev->gpu->caps.max_alloc * 1e-9);
 		void *array = dev->block;
 		enum baton_status status = grow(&array, dev->n_blocks, &dev->cap_blocks, sizeof(void *), err);
 		dev->block = array;
@@ -69,8 +65,10 @@ struct upload {
 	struct bt_gpu_upload *up;
 	const struct bt_tensor *t;
 	enum bt_gpu_format format;
+	/* The part under way: its rows, and its planes in the block. */
+	uint64_t first, end;
 	const struct bt_gpu_mem *block;
-	uint64_t offset[BT_GPU_PLANES]; /* of the planes in the block */
+	uint64_t offset[BT_GPU_PLANES];
 	struct bt_gpu_row_bytes row;
 	struct packer *packer; /* [threads] */
 	/* The rows under way: from r0 on, planes at `at` of a staging buffer. */
@@ -125,8 +123,9 @@ static uint32_t pack_rows(struct upload *u, int s, uint64_t r0, uint64_t r1, str
 	uint32_t n = 0;
 	for (int p = 0; p < BT_GPU_PLANES; p++)
 		if (u->row.plane[p])
-			cmd[n++] = bt_gpu_cmd_copy(u->block, u->offset[p] + r0 * u->row.plane[p], &u->dev->staging[s],
-			                           u->at[p], (uint64_t)u->row.plane[p] * (r1 - r0));
+			cmd[n++] = bt_gpu_cmd_copy(u->block, u->offset[p] + (r0 - u->first) * u->row.plane[p],
+			                           &u->dev->staging[s], u->at[p],
+			                           (uint64_t)u->row.plane[p] * (r1 - r0));
 	return n;
 }
 
@@ -158,16 +157,16 @@ static enum baton_status upload_rows(struct upload *u, struct baton_error *err)
 	struct bt_gpu *gpu = u->dev->gpu;
 	struct bt_gpu_recording *rec[2] = {NULL, NULL};
 	enum baton_status status = BATON_OK;
-	uint64_t row = 0, n_rows = u->t->n_rows;
+	uint64_t row = 0;
 	for (int p = 0; p < BT_GPU_PLANES; p++) row += u->row.plane[p];
 	uint64_t step = u->dev->staging[0].size / (row + 64);
 	if (!step)
 		return bt_fail(err, BATON_ERR_UNSUPPORTED, "a row of %llu bytes is too long for the GPU back end",
 		               (unsigned long long)row);
 	int s = 0;
-	for (uint64_t r = 0; r < n_rows && !status; r += step, s ^= 1) {
+	for (uint64_t r = u->first; r < u->end && !status; r += step, s ^= 1) {
 		struct bt_gpu_cmd cmd[BT_GPU_PLANES];
-		uint64_t end = r + step < n_rows ? r + step : n_rows, next = end + step < n_rows ? end + step : n_rows;
+		uint64_t end = r + step < u->end ? r + step : u->end, next = end + step < u->end ? end + step : u->end;
 		/* While these are packed the system reads those. */
 		if (next > end) bt_ahead_ask(bt_tensor_row(u->t, end), (next - end) * u->t->row_bytes);
 		uint32_t n = pack_rows(u, s, r, end, cmd);
@@ -214,31 +213,77 @@ static void close_packers(struct upload *u, unsigned n)
 	bt_mem_free(u->packer);
 }
 
+/* One part: memory for it, its book, its rows. */
+static enum baton_status upload_part(struct upload *u, struct bt_gpu_part *part, struct baton_error *err)
+{
+	uint64_t base = 0, bytes = bt_gpu_plane_offsets(u->format, u->t->dim[0], part->n, u->offset);
+	enum baton_status status = place(u->dev, bytes, u->t->n_rows == 1, &part->block, &base, err);
+	if (status) return status;
+	u->block = &part->block->mem;
+	u->first = part->first;
+	u->end = part->first + part->n;
+	for (int p = 0; p < BT_GPU_PLANES; p++) {
+		u->offset[p] += base;
+		part->plane[p] = u->row.plane[p] ? u->block->address + u->offset[p] : 0;
+	}
+	status = upload_book(u, err);
+	if (!status) status = upload_rows(u, err);
+	if (status) part->block->used = base; /* for the next one */
+	return status;
+}
+
 static enum baton_status upload(struct bt_gpu_device *dev, struct bt_gpu_matrix *m, struct baton_error *err)
 {
 	struct bt_gpu_upload alone = {.pool = NULL}, *up = dev->upload ? dev->upload : &alone;
 	const struct bt_tensor *t = m->tensor;
 	struct upload u = {
 		.dev = dev, .up = up, .t = t, .format = m->format, .row = bt_gpu_row_bytes(m->format, t->dim[0])};
-	uint64_t base = 0, bytes = bt_gpu_plane_offsets(m->format, t->dim[0], t->n_rows, u.offset);
-	enum baton_status status = place(dev, bytes, t->n_rows == 1, &m->block, &base, err);
-	if (status) return status;
-	u.block = &m->block->mem;
-	for (int p = 0; p < BT_GPU_PLANES; p++) {
-		u.offset[p] += base;
-		m->plane[p] = u.row.plane[p] ? u.block->address + u.offset[p] : 0;
-	}
 	unsigned n = up->pool ? bt_pool_threads(up->pool) : 1;
-	status = open_packers(&u, n, err);
-	if (!status) status = upload_book(&u, err);
-	if (!status) status = upload_rows(&u, err);
+	enum baton_status status = open_packers(&u, n, err);
+	for (uint32_t i = 0; i < m->n_parts && !status; i++) status = upload_part(&u, &m->part[i], err);
 	uint32_t top = 0;
 	for (unsigned i = 0; i < n && !status; i++)
 		if (top < u.packer[i].top) top = u.packer[i].top;
 	m->below = m->format == BT_GPU_F_f16 ? (int)(top >> 10) - 14 : (int)(top >> 7) - 126;
 	close_packers(&u, n);
-	if (status) m->block->used = base; /* for the next one */
 	return status;
+}
+
+uint64_t bt_gpu_most_part(const struct bt_gpu_caps *caps)
+{
+	uint64_t most = caps->part ? caps->part : BT_GPU_REACH;
+	return most < caps->max_alloc ? most : caps->max_alloc;
+}
+
+enum baton_status bt_gpu_cut(const struct bt_tensor *t, bool exact, uint64_t most, struct bt_gpu_matrix **out,
+                             struct baton_error *err)
+{
+	enum bt_gpu_format f = bt_gpu_format_of(t->type, exact);
+	uint64_t offset[BT_GPU_PLANES], rows = bt_gpu_part_rows(f, t, most);
+	*out = NULL;
+	if (!rows)
+		return bt_fail(err, BATON_ERR_UNSUPPORTED,
+		               "%s of a tensor of %.2f GB take more than %.2f GB, the most that may stand in one block "
+		               "of this device's memory",
+		               t->n_rows > t->dim[1] ? "the rows of one matrix" : "32 rows",
+		               (double)bt_gpu_plane_offsets(f, t->dim[0], t->n_rows, offset) * 1e-9,
+		               (double)most * 1e-9);
+	uint32_t n = (uint32_t)((t->n_rows + rows - 1) / rows);
+	struct bt_gpu_matrix *m = bt_mem_zalloc(BT_MEM_HOST, sizeof *m + n * sizeof *m->part);
+	if (!m) return bt_fail_nomem(err, sizeof *m, "the table of weights");
+	*m = (struct bt_gpu_matrix){.tensor = t,
+	                            .exact = exact,
+	                            .format = f,
+	                            .n_rows = (uint32_t)t->dim[1],
+	                            .n_k = (uint32_t)t->dim[0],
+	                            .n_blocks = (uint32_t)((t->dim[0] + 31) / 32),
+	                            .n_parts = n};
+	for (uint32_t i = 0; i < n; i++) {
+		m->part[i].first = i * rows;
+		m->part[i].n = i + 1 < n ? rows : t->n_rows - i * rows;
+	}
+	*out = m;
+	return BATON_OK;
 }
 
 static struct bt_gpu_matrix *find(const struct bt_gpu_device *dev, const struct bt_tensor *t, bool exact)
@@ -258,13 +303,17 @@ uint64_t bt_gpu_weight_bytes(const struct bt_tensor *t, bool exact)
 	return bytes;
 }
 
-uint64_t bt_gpu_weights_missing(const struct bt_gpu_device *dev, const struct bt_tensor *t, bool exact)
+uint64_t bt_gpu_weights_missing(const struct bt_gpu_device *dev, const struct bt_tensor *t, bool exact,
+                                uint32_t *n_parts)
 {
-	return find(dev, t, exact) ? 0 : bt_gpu_weight_bytes(t, exact);
+	enum bt_gpu_format f = bt_gpu_format_of(t->type, exact || t->n_rows == 1);
+	uint64_t rows = bt_gpu_part_rows(f, t, bt_gpu_most_part(&dev->gpu->caps));
+	*n_parts = rows ? (uint32_t)((t->n_rows + rows - 1) / rows) : 1;
+	return find(dev, t, exact) ? 0 : bt_gpu_weight_bytes(t, exact) + (*n_parts - 1) * bt_gpu_book_bytes(f);
 }
 
-enum baton_status bt_gpu_weights_get(struct bt_gpu_device *dev, const struct bt_tensor *t, bool exact,
-                                     const struct bt_gpu_matrix **out, struct baton_error *err)
+static enum baton_status get(struct bt_gpu_device *dev, const struct bt_tensor *t, bool exact, uint64_t most,
+                             const struct bt_gpu_matrix **out, struct baton_error *err)
 {
 	struct bt_gpu_matrix *m = find(dev, t, exact);
 	*out = NULL;
@@ -272,30 +321,47 @@ enum baton_status bt_gpu_weights_get(struct bt_gpu_device *dev, const struct bt_
 		void *array = dev->matrix;
 		enum baton_status status = grow(&array, dev->n_matrices, &dev->cap_matrices, sizeof(void *), err);
 		dev->matrix = array;
-		if (status) return status;
-		m = bt_mem_zalloc(BT_MEM_HOST, sizeof *m);
-		if (!m) return bt_fail_nomem(err, sizeof *m, "the table of weights");
-		*m = (struct bt_gpu_matrix){.tensor = t,
-		                            .exact = exact,
-		                            .format = bt_gpu_format_of(t->type, exact),
-		                            .n_rows = (uint32_t)t->dim[1],
-		                            .n_k = (uint32_t)t->dim[0],
-		                            .n_blocks = (uint32_t)((t->dim[0] + 31) / 32)};
-		status = upload(dev, m, err);
+		if (!status) status = bt_gpu_cut(t, exact, most, &m, err);
+		if (!status) status = upload(dev, m, err);
 		if (status) {
 			bt_mem_free(m);
 			return status;
 		}
 		dev->matrix[dev->n_matrices++] = m;
 	}
-	m->block->users++;
+	for (uint32_t i = 0; i < m->n_parts; i++) m->part[i].block->users++;
 	*out = m;
 	return BATON_OK;
 }
 
+enum baton_status bt_gpu_weights_get(struct bt_gpu_device *dev, const struct bt_tensor *t, bool exact,
+                                     const struct bt_gpu_matrix **out, struct baton_error *err)
+{
+	return get(dev, t, exact, bt_gpu_most_part(&dev->gpu->caps), out, err);
+}
+
+enum baton_status bt_gpu_weights_whole(struct bt_gpu_device *dev, const struct bt_tensor *t,
+                                       const struct bt_gpu_matrix **out, struct baton_error *err)
+{
+	uint64_t most = dev->gpu->caps.max_alloc;
+	*out = NULL;
+	if (bt_gpu_part_rows(bt_gpu_format_of(t->type, true), t, most) != t->n_rows)
+		return bt_fail(err, BATON_ERR_UNSUPPORTED, "a tensor of %.2f GB; this device gives %.2f GB at once",
+		               (double)bt_gpu_weight_bytes(t, true) * 1e-9, (double)most * 1e-9);
+	return get(dev, t, true, most, out, err);
+}
+
 void bt_gpu_weights_put(const struct bt_gpu_matrix *m)
 {
-	m->block->users--;
+	for (uint32_t i = 0; i < m->n_parts; i++) m->part[i].block->users--;
+}
+
+/* Does any part stand in a block that nobody uses? */
+static bool idle(const struct bt_gpu_matrix *m)
+{
+	for (uint32_t i = 0; i < m->n_parts; i++)
+		if (!m->part[i].block->users) return true;
+	return false;
 }
 
 /* Free blocks without users, and the matrices in them; all: every block. */
@@ -303,7 +369,7 @@ static bool drop(struct bt_gpu_device *dev, bool all)
 {
 	uint32_t n = 0, n_before = dev->n_blocks;
 	for (uint32_t i = 0; i < dev->n_matrices; i++) {
-		if (all || !dev->matrix[i]->block->users) bt_mem_free(dev->matrix[i]);
+		if (all || idle(dev->matrix[i])) bt_mem_free(dev->matrix[i]);
 		else dev->matrix[n++] = dev->matrix[i];
 	}
 	dev->n_matrices = n;

@@ -45,6 +45,12 @@ struct bt_gpu_mat {
 #define BT_GPU_STORE_RELU2 2u /* y = max(v, 0)^2 */
 #define BT_GPU_X_PER_SLOT  4u /* experts: x has a row for every (token, slot), not for every token */
 
+/* A matrix too large for one allocation stands in parts (../device.h), and each part is a product of its own: of some rows, with
+ * y, yq and bias moved to the first of them, or of whole experts, whose kernels leave alone what chose others. The field `part`
+ * says of what: of rows, how many the whole matrix has, which is from one token's results to the next; of experts, the number of
+ * the first one, and how many there are. */
+#define BT_GPU_PART_EXPERTS(first, n) ((first) | (n) << 16)
+
 /* y[t][r] = sum over k of mat[r][k] * x[t][k] (+ bias[r]), then what flags say. */
 struct bt_gpu_matvec {
 	STRUCT(bt_gpu_mat) w;
@@ -52,7 +58,7 @@ struct bt_gpu_matvec {
 	PTR(io_f32) y;      /* [n_tokens][n_rows] */
 	PTR(in_f32) bias;   /* [n_rows] or null */
 	PTR(in_u32) choice; /* experts: [n_tokens][2][n_used] from the router */
-	uint n_rows, n_blocks, n_tokens, n_used, flags;
+	uint n_rows, n_blocks, n_tokens, n_used, flags, part;
 	uint split; /* teams that share a row: 1, 2, 4, 8 or 16 */
 };
 
@@ -64,7 +70,7 @@ struct bt_gpu_tile {
 	PTR(in_f32) bias;  /* [n_rows] or null */
 	PTR(in_u32) list;  /* experts: bt_gpu_expert_lists; y is [n_tokens][n_used][n_rows] */
 	PTR(in_u32) tiles; /* experts: bt_gpu_expert_tiles */
-	uint n_rows, n_blocks, n_tokens, n_used, flags;
+	uint n_rows, n_blocks, n_tokens, n_used, flags, part;
 };
 
 /* The same for matrices of floats, whose rows are padded with zeros to whole blocks of 32. */
@@ -75,7 +81,7 @@ struct bt_gpu_tile_float {
 	PTR(in_f32) bias;
 	PTR(in_u32) list;
 	PTR(in_u32) tiles;
-	uint n_rows, n_k, n_blocks, n_tokens, n_used, flags;
+	uint n_rows, n_k, n_blocks, n_tokens, n_used, flags, part;
 };
 
 /* The same in packed halves, of BF16. */
@@ -87,7 +93,7 @@ struct bt_gpu_tile_packed {
 	PTR(in_f32) bias;
 	PTR(in_u32) list;
 	PTR(in_u32) tiles;
-	uint n_rows, n_blocks, n_tokens, n_used, flags;
+	uint n_rows, n_blocks, n_tokens, n_used, flags, part;
 	float w_down, w_up; /* what brings weights to where halves can be summed, a power of two; and the way back */
 };
 
@@ -109,7 +115,7 @@ struct bt_gpu_matrix_tile {
 	PTR(in_f32) bias;
 	PTR(in_u32) list;
 	PTR(in_u32) tiles;
-	uint n_rows, n_blocks, n_tokens, n_used, flags;
+	uint n_rows, n_blocks, n_tokens, n_used, flags, part;
 };
 
 /* Who chose which expert. */
@@ -135,7 +141,7 @@ struct bt_gpu_gate {
 	PTR(io_f32) y;
 	PTR(io_u32) yq;                 /* [n_tokens * n_used][n_rows / 32] blocks; n_rows is a multiple of 32 then */
 	PTR(in_f32) gate_bias, up_bias; /* or null; experts: gate_bias is the router's choice, see bt_gpu_matvec */
-	uint n_rows, n_blocks, n_tokens, n_used;
+	uint n_rows, n_blocks, n_tokens, n_used, part;
 	uint split; /* teams that share a row: 1, 2 or 4 */
 };
 
@@ -146,7 +152,7 @@ struct bt_gpu_matvec_float {
 	PTR(io_f32) y;
 	PTR(in_f32) bias;
 	PTR(in_u32) choice;
-	uint n_rows, n_k, n_blocks, n_tokens, n_used, flags;
+	uint n_rows, n_k, n_blocks, n_tokens, n_used, flags, part;
 	uint split; /* as above */
 };
 
