@@ -73,6 +73,7 @@ static enum baton_status open_gpu(uint32_t index, const struct bt_device_params 
 	}
 	f->base.driver = &faulty_driver;
 	f->base.caps = f->inner->caps;
+	f->base.caps.part = faulty.part;
 	faulty.devices++;
 	faulty.opened++;
 	*out = &f->base;

@@ -213,12 +213,13 @@ static void close_packers(struct upload *u, unsigned n)
 	bt_mem_free(u->packer);
 }
 
-/* One part: memory for it, its book, its rows. */
+/* One part: memory for it, which counts as used from then on, so that it stays when the next part's is made; its book, its rows. */
 static enum baton_status upload_part(struct upload *u, struct bt_gpu_part *part, struct baton_error *err)
 {
 	uint64_t base = 0, bytes = bt_gpu_plane_offsets(u->format, u->t->dim[0], part->n, u->offset);
 	enum baton_status status = place(u->dev, bytes, u->t->n_rows == 1, &part->block, &base, err);
 	if (status) return status;
+	part->block->users++;
 	u->block = &part->block->mem;
 	u->first = part->first;
 	u->end = part->first + part->n;
@@ -227,11 +228,10 @@ static enum baton_status upload_part(struct upload *u, struct bt_gpu_part *part,
 		part->plane[p] = u->row.plane[p] ? u->block->address + u->offset[p] : 0;
 	}
 	status = upload_book(u, err);
-	if (!status) status = upload_rows(u, err);
-	if (status) part->block->used = base; /* for the next one */
-	return status;
+	return status ? status : upload_rows(u, err);
 }
 
+/* All parts; used once. */
 static enum baton_status upload(struct bt_gpu_device *dev, struct bt_gpu_matrix *m, struct baton_error *err)
 {
 	struct bt_gpu_upload alone = {.pool = NULL}, *up = dev->upload ? dev->upload : &alone;
@@ -246,6 +246,13 @@ static enum baton_status upload(struct bt_gpu_device *dev, struct bt_gpu_matrix 
 		if (top < u.packer[i].top) top = u.packer[i].top;
 	m->below = m->format == BT_GPU_F_f16 ? (int)(top >> 10) - 14 : (int)(top >> 7) - 126;
 	close_packers(&u, n);
+	/* After a failure their places are free again, from the last one on. */
+	for (uint32_t i = m->n_parts; status && i > 0; i--) {
+		struct bt_gpu_part *part = &m->part[i - 1];
+		if (!part->block) continue;
+		part->block->used = part->plane[BT_GPU_PLANE_Q] - part->block->mem.address;
+		part->block->users--;
+	}
 	return status;
 }
 
@@ -328,8 +335,8 @@ static enum baton_status get(struct bt_gpu_device *dev, const struct bt_tensor *
 			return status;
 		}
 		dev->matrix[dev->n_matrices++] = m;
-	}
-	for (uint32_t i = 0; i < m->n_parts; i++) m->part[i].block->users++;
+	} else
+		for (uint32_t i = 0; i < m->n_parts; i++) m->part[i].block->users++;
 	*out = m;
 	return BATON_OK;
 }
