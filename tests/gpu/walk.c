@@ -4,6 +4,8 @@
  *   gpu_walk Vulkan [plain]
  *                       on the first Vulkan device (exit status 77 where there is none); plain: with the kernels for devices
  *                       that exchange nothing between lanes
+ *   gpu_walk Vulkan large
+ *                       matrices of more than 4 GiB only: for a card and a machine with room for them (walk_large.c)
  *   gpu_walk planted    faulty kernels, which the emulator must find
  *
  * Products with rounded activations whose rows are one team's follow the CPU's order of summation, so they are compared bit
@@ -533,10 +535,28 @@ static unsigned walk_all(const struct bt_gpu_driver *driver, uint32_t index, con
 	walk_tiles(&w);
 	/* Slow in the emulator, and the same at every width: 32 has matrix cores, 64 what stands in for them. */
 	if (!w.fused || index > 8) walk_parts(&w);
+	if (!w.fused) walk_large(&w, true);
 	printf("%s %u: %u cases, %u failures\n", name, index, w.cases, w.failures);
 	bt_gpu_device_close(w.device);
 	return w.failures || w.cases < 100;
 }
+
+#ifdef BT_HAVE_VULKAN
+static int large(const struct bt_device_params *params)
+{
+	struct walk w = {.rng = 42};
+	if (bt_gpu_device_open(NULL, &bt_vk_driver, 0, params, &w.device, &w.err)) {
+		printf("skipped: %s\n", w.err.text);
+		return 77;
+	}
+	w.gpu = ((struct bt_gpu_device *)w.device)->gpu;
+	bt_cpu_kernels_init(&w.cpu, BT_CPU_C, 8192, 256);
+	walk_large(&w, false);
+	printf("large matrices: %u cases, %u failures\n", w.cases, w.failures);
+	bt_gpu_device_close(w.device);
+	return w.failures || w.cases < 100;
+}
+#endif
 
 static int planted(void)
 {
@@ -567,6 +587,7 @@ int main(int argc, char **argv)
 		return bad != 0;
 	}
 #ifdef BT_HAVE_VULKAN
+	if (argc == 3 && !strcmp(argv[1], "Vulkan") && !strcmp(argv[2], "large")) return large(&params);
 	params.plain_kernels = argc == 3 && !strcmp(argv[2], "plain");
 	if ((argc == 2 || params.plain_kernels) && !strcmp(argv[1], "Vulkan")) {
 		unsigned bad = walk_all(&bt_vk_driver, 0, &params, params.plain_kernels ? "Vulkan plain" : "Vulkan",
@@ -574,6 +595,6 @@ int main(int argc, char **argv)
 		return opened ? 77 : bad != 0;
 	}
 #endif
-	fprintf(stderr, "usage: gpu_walk emulator | planted | Vulkan [plain]\n");
+	fprintf(stderr, "usage: gpu_walk emulator | planted | Vulkan [plain | large]\n");
 	return 2;
 }

@@ -82,6 +82,7 @@ void bt_gpu_release(struct bt_exec *exec);
 size_t bt_gpu_scratch(const struct bt_exec *exec);
 
 size_t bt_gpu_held(struct bt_device *dev);
+/* In one part; each further one has a book of its own, of some KB, where the format has one. */
 uint64_t bt_gpu_weight_bytes(const struct bt_tensor *t, bool exact);
 
 /* The bytes that a part of a matrix may take on a device. */
