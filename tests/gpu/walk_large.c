@@ -93,27 +93,30 @@ static float cpu_row(struct walk *w, const struct large *l, const float *x, uint
 	return y;
 }
 
+/* What a step gave and what the CPU gives: of all tokens together, as a tolerance is a share of the largest value. */
+struct compared {
+	float got[MOST * SAMPLES], want[MOST * SAMPLES];
+	uint32_t n;
+};
+
 /* All sampled rows of a token. */
-static void compare_rows(struct walk *w, const struct large *l, const float *x, const float *logits)
+static void add_rows(struct walk *w, const struct large *l, const float *x, const float *logits, struct compared *c)
 {
-	float got[SAMPLES], want[SAMPLES];
 	for (uint32_t i = 0; i < l->n_samples; i++) {
-		got[i] = logits[l->sample[i]];
-		want[i] = cpu_row(w, l, x, l->sample[i]);
+		c->got[c->n] = logits[l->sample[i]];
+		c->want[c->n++] = cpu_row(w, l, x, l->sample[i]);
 	}
-	judge(w, OP_MATRIX_TILE, got, want, l->n_samples);
 }
 
 /* Some rows of a token's expert. */
-static void compare_expert(struct walk *w, const struct large *l, const float *x, const float *y, uint32_t expert)
+static void add_expert(struct walk *w, const struct large *l, const float *x, const float *y, uint32_t expert,
+                       struct compared *c)
 {
 	const uint64_t rows = l->t.dim[1], at[] = {0, 1, rows / 2, rows - 2, rows - 1};
-	float got[5], want[5];
 	for (uint32_t i = 0; i < 5; i++) {
-		got[i] = y[at[i]];
-		want[i] = cpu_row(w, l, x, expert * rows + at[i]);
+		c->got[c->n] = y[at[i]];
+		c->want[c->n++] = cpu_row(w, l, x, expert * rows + at[i]);
 	}
-	judge(w, OP_MATRIX_TILE, got, want, 5);
 }
 
 static void run(struct walk *w, struct large *l, uint32_t n)
@@ -122,6 +125,7 @@ static void run(struct walk *w, struct large *l, uint32_t n)
 	bool experts = l->plan.n_expert_used;
 	int32_t token[MOST] = {0}, pos[MOST] = {0}, choice[MOST][2 * USED] = {{0}};
 	uint32_t row[MOST], page = 0;
+	struct compared c = {.n = 0};
 	float *x = rows_of(w, n * k), *logits = calloc(n, l->plan.n_vocab * sizeof(float));
 	struct bt_step_seq seq = {.n = n, .state_in = BT_NO_SLOT, .state_out = BT_NO_SLOT, .pages = &page};
 	struct bt_step step = {.n_tokens = n,
@@ -142,11 +146,12 @@ static void run(struct walk *w, struct large *l, uint32_t n)
 	if (bt_gpu_run(l->e, &step, &w->err)) fail(w, w->err.text);
 	for (uint32_t t = 0; t < n; t++)
 		for (uint32_t s = 0; s < (experts ? USED : 1); s++) {
-			if (!experts) compare_rows(w, l, x + t * k, logits + t * rows);
+			if (!experts) add_rows(w, l, x + t * k, logits + t * rows, &c);
 			else
-				compare_expert(w, l, x + t * k, bt_gpu_window(l->e, 2) + (t * USED + s) * rows,
-				               (uint32_t)choice[t][s]);
+				add_expert(w, l, x + t * k, bt_gpu_window(l->e, 2) + (t * USED + s) * rows,
+				           (uint32_t)choice[t][s], &c);
 		}
+	judge(w, OP_MATRIX_TILE, c.got, c.want, c.n);
 	free(x);
 	free(logits);
 }
