@@ -334,20 +334,22 @@ static void walk_attention(struct walk *w, const struct attn *c)
 	}
 	store_tokens(w, c, in, cache, (const struct bt_dev_mem *[]){&dpos, &dzero, &dpages});
 	cpu_attention(w, c, kv[0], kv[1], q, pages, want);
-	uint32_t n_splits = c->n_keys / c->split_keys + 2, group = c->n_head / c->n_kv,
+	uint32_t most = c->n_keys / c->split_keys + 2, group = c->n_head / c->n_kv,
 		 tall = c->n_kv * ((group + c->heads - 1) / c->heads), n_blocks = (uint32_t)out / 32;
 	uint32_t *blocks = calloc(n_blocks, 48);
-	struct bt_dev_mem part = put(w, NULL, (size_t)N * c->n_head * n_splits * (d + 2) * 4);
+	struct bt_dev_mem part = put(w, NULL, (size_t)N * c->n_head * most * (d + 2) * 4);
 	uint32_t tiles = (N + 64 / group - 1) / (64 / group);
 	const struct {
 		uint32_t kernel, wide, tall;
 		enum op op;
-	} ways[] = {{c->kernel, N, tall, OP_ATTENTION},
-	            {c->tile ? c->tile : BT_GPU_KERNELS, tiles, c->n_kv, OP_ATTENTION},
-	            {on_matrix_cores(w, c->tile, "matrix"), tiles, c->n_kv, OP_MATRIX_ATTENTION},
-	            {on_matrix_cores(w, c->tile, "few"), N, c->n_kv, OP_MATRIX_ATTENTION}};
+		bool dealt; /* pages to splits */
+	} ways[] = {{c->kernel, N, tall, OP_ATTENTION, true},
+	            {c->tile ? c->tile : BT_GPU_KERNELS, tiles, c->n_kv, OP_ATTENTION, false},
+	            {on_matrix_cores(w, c->tile, "matrix"), tiles, c->n_kv, OP_MATRIX_ATTENTION, false},
+	            {on_matrix_cores(w, c->tile, "few"), N, c->n_kv, OP_MATRIX_ATTENTION, false}};
 	for (size_t i = 0; i < 2 * sizeof ways / sizeof *ways; i++) {
 		const bool split = i % 2;
+		const uint32_t n_splits = ways[i / 2].dealt ? 2 : most; /* some of several pages, or none */
 		if (ways[i / 2].kernel == BT_GPU_KERNELS) continue;
 		struct bt_dev_mem dy = put(w, NULL, out * 4), dyq = put(w, NULL, n_blocks * 48);
 		struct bt_gpu_attention p = {.q = at(&dq),
@@ -366,12 +368,12 @@ static void walk_attention(struct walk *w, const struct attn *c)
 		                             .d_v = d,
 		                             .n_splits = split ? n_splits : 0,
 		                             .window = c->window,
-		                             .split_keys = c->split_keys,
+		                             .split_keys = ways[i / 2].dealt ? 0 : c->split_keys,
 		                             .scale = 0.2f,
 		                             .softcap = c->softcap};
 		launch(w, ways[i / 2].kernel, &p, ways[i / 2].wide, ways[i / 2].tall, split ? n_splits : 1);
 		struct bt_gpu_attention_merge m = {p.part,    p.y, p.yq,     p.pos,     N,
-		                                   c->n_head, d,   n_splits, c->window, c->split_keys};
+		                                   c->n_head, d,   n_splits, c->window, p.split_keys};
 		if (split) launch(w, BT_GPU_K_attention_merge, &m, N, c->n_head, 1);
 		take(w, got, &dy, out * 4);
 		take(w, blocks, &dyq, n_blocks * 48);

@@ -230,7 +230,7 @@ void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
 	if (on_cores) {
 		kernel = on_cores;
 		tall = s->n_head_kv;
-	}
+	} else if (!tile) p.split_keys = 0;
 	bt_gpu_emit(l, bt_gpu_cmd(kernel, &p, wide, tall, splits ? splits : 1), touched, splits ? 4 : 3 + n);
 	if (!splits) return;
 	struct bt_gpu_attention_merge m = {.part = p.part,

@@ -198,7 +198,7 @@ struct bt_gpu_attention {
 	PTR(in_u32) page0; /* [n_rows] */
 	PTR(in_u32) pages;
 	uint n_rows, n_head, n_head_kv, d_k, d_v, n_splits, window;
-	uint split_keys; /* keys in a split, a multiple of PAGE */
+	uint split_keys; /* keys in a split, a multiple of PAGE; 0: split i has every n_splits-th page from the i-th on */
 	float scale, softcap;
 };
 
