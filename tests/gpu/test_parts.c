@@ -125,9 +125,9 @@ static const struct cut_model {
 	bool exact;
 	bool slow; /* not in the emulator */
 } models[] = {
-	{"qwen2.Q4_K_M", 20000, false, false},          {"qwen35moe.Q4_0", 60000, false, false},
-	{"nemotron_h_moe.Q5_K_M", 50000, false, false}, {"qwen2.IQ4_XS", 30000, false, true},
-	{"llama-plain.F32", 40000, false, true},        {"llama-rope.Q8_0", 100000, true, true},
+	{"qwen2.Q4_K_M", 20000, false, false},         {"qwen35moe.Q4_0", 60000, false, false},
+	{"nemotron_h_moe.Q5_K_M", 50000, false, true}, {"qwen2.IQ4_XS", 30000, false, true},
+	{"llama-plain.F32", 40000, false, true},       {"llama-rope.Q8_0", 100000, true, true},
 };
 
 static void logits_have_the_bits_of_one_part(void **state)
