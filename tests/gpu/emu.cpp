@@ -34,8 +34,10 @@ struct fiber {
 	state at;
 	uint32_t box; /* what an exchange gives and takes */
 	unsigned mask;
+	size_t n_uniform; /* calls of uniform() so far */
 };
 fiber fibers[MOST_THREADS];
+std::vector<uint32_t> uniform_values; /* of the workgroup, by call */
 char *stacks;
 ucontext_t scheduler;
 const emu_kernel *kernel;
@@ -105,6 +107,7 @@ void run_group(unsigned width)
 {
 	group_number++;
 	phase = 1;
+	uniform_values.clear();
 	for (unsigned t = 0; t < kernel->threads; t++) {
 		fiber *f = &fibers[t];
 		getcontext(&f->context);
@@ -112,6 +115,7 @@ void run_group(unsigned width)
 		f->context.uc_stack.ss_size = STACK;
 		f->context.uc_link = nullptr;
 		f->at = RUNNING;
+		f->n_uniform = 0;
 		makecontext(&f->context, reinterpret_cast<void (*)()>(start), 1, t);
 	}
 	for (uint32_t turn = group_number; !failed; turn = turn * 1664525 + 1013904223) {
@@ -180,6 +184,14 @@ uint32_t team_xor(uint32_t x, unsigned mask)
 	f->mask = mask;
 	meet(AT_EXCHANGE);
 	return fibers[current].box;
+}
+
+uint32_t uniform(uint32_t x)
+{
+	size_t i = fibers[current].n_uniform++;
+	if (i == uniform_values.size()) uniform_values.push_back(x);
+	if (uniform_values[i] != x) fault("%u is not the same in all threads: %u in another", x, uniform_values[i]);
+	return x;
 }
 
 float half_to_float(uint16_t h)

@@ -5,6 +5,7 @@
  *   - a load or store outside of every buffer, or not aligned as its type asks;
  *   - shared memory that two threads use between two barriers, one of them writing; or that is read before it is written;
  *   - a barrier or a team exchange that not all threads of the workgroup reach together;
+ *   - a value that is said to be the same in all threads of the workgroup and is not;
  *   - one word of a buffer that two threads of a launch write, or one writes and another reads, where no barrier of their
  *     workgroup orders them.
  * The first fault ends the launch; its sentence is kept. Not thread-safe.
@@ -53,6 +54,8 @@ unsigned thread_index();
 unsigned group_index(int axis);
 void barrier();
 uint32_t team_xor(uint32_t x, unsigned mask);
+/* x, which must be what every thread of the workgroup has at its call of the same number. */
+uint32_t uniform(uint32_t x);
 float half_to_float(uint16_t h);
 /* Where `size` bytes at an address are; ends the thread's launch with a fault when nowhere, or when another thread's use of them
  * races with this one. */

@@ -55,8 +55,18 @@ KERNEL(bt_gpu_gate_rows, 64)
 	p.y.v[THREAD] = float(in_uvec4(ADVANCE(in_u32, p.gate, 1u, 4u)).v[0].x);
 }
 } // namespace unaligned
+namespace not_uniform
+{
+KERNEL(bt_gpu_gate_rows, 64)
+{
+	p.y.v[THREAD] = float(UNIFORM(THREAD / 32u));
+}
+} // namespace not_uniform
 
-#define ROW(name) {#name, 64, sizeof(bt_gpu_gate_rows), name::run}
-const struct emu_kernel emu_planted[] = {ROW(beyond),        ROW(two_writers),  ROW(shared_race),  ROW(never_written),
-                                         ROW(torn_barrier), ROW(torn_exchange), ROW(unaligned)};
+#define ROW(name)                                              \
+	{                                                      \
+#name, 64, sizeof(bt_gpu_gate_rows), name::run \
+	}
+const struct emu_kernel emu_planted[] = {ROW(beyond),       ROW(two_writers),   ROW(shared_race), ROW(never_written),
+                                         ROW(torn_barrier), ROW(torn_exchange), ROW(unaligned),   ROW(not_uniform)};
 const unsigned emu_n_planted = sizeof emu_planted / sizeof *emu_planted;
