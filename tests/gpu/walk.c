@@ -339,6 +339,7 @@ static void walk_attention(struct walk *w, const struct attn *c)
 	uint32_t *blocks = calloc(n_blocks, 48);
 	struct bt_dev_mem part = put(w, NULL, (size_t)N * c->n_head * most * (d + 2) * 4);
 	uint32_t tiles = (N + 64 / group - 1) / (64 / group);
+	const bool whole = d == 64 || d == 128; /* heads as wide as a kernel's */
 	const struct {
 		uint32_t kernel, wide, tall;
 		enum op op;
@@ -346,7 +347,7 @@ static void walk_attention(struct walk *w, const struct attn *c)
 	} ways[] = {{c->kernel, N, tall, OP_ATTENTION, true},
 	            {c->tile ? c->tile : BT_GPU_KERNELS, tiles, c->n_kv, OP_ATTENTION, false},
 	            {on_matrix_cores(w, c->tile, "matrix"), tiles, c->n_kv, OP_MATRIX_ATTENTION, false},
-	            {on_matrix_cores(w, c->tile, "few"), N, c->n_kv, OP_MATRIX_ATTENTION, false}};
+	            {whole ? on_matrix_cores(w, c->tile, "few") : BT_GPU_KERNELS, N, c->n_kv, OP_MATRIX_ATTENTION, false}};
 	for (size_t i = 0; i < 2 * sizeof ways / sizeof *ways; i++) {
 		const bool split = i % 2;
 		const uint32_t n_splits = ways[i / 2].dealt ? 2 : most; /* some of several pages, or none */

@@ -255,7 +255,9 @@ void bt_gpu_shape_attention(const struct bt_exec *e, uint32_t n_seqs, uint32_t l
 	if (splits == 1) return;
 	shape->n_splits = splits;
 	shape->split_keys = BT_GPU_SPLIT_KEYS;
-	while ((uint64_t)shape->split_keys * splits <= last) shape->split_keys *= 2;
+	/* By doubling of prompts, each of whose steps lies deeper: a recording for each length would be many. */
+	while ((uint64_t)shape->split_keys * splits <= last)
+		shape->split_keys += shape->tile ? shape->split_keys : BT_GPU_SPLIT_KEYS;
 }
 
 /* Note the kernels of a step of n tokens, if there can be one: what is too large for the device is told when it runs. */

@@ -43,7 +43,7 @@ static const struct cache_kernels {
 #define TILE_ROWS   64u    /* rows of attention_tile.k and attention_matrix.k */
 #define FEW_ROWS    16u    /* query heads of a token that attention_matrix.k takes together */
 #define FEW_FROM    5u     /* and how many it takes to be worth it */
-#define FEW_SHARED  30720u /* bytes of shared memory that it takes then */
+#define FEW_SHARED  18432u /* bytes of shared memory that it takes then */
 #define TILE_SHARED 27648u /* bytes of shared memory that it takes, lane exchange through it included */
 
 static const struct cache_kernels *kernels_of(const struct bt_compile *c)
@@ -175,13 +175,15 @@ static uint32_t pick_heads(uint32_t group, uint32_t n_tokens, uint32_t n_head_kv
 
 /* The kernel on matrix cores for heads of widths[w], `group` of which share keys; `others` workgroups would run beside each
  * other. 0: there is none, or it is not worth it. */
-static uint16_t on_matrix_cores(const struct bt_gpu_lowering *l, const struct cache_kernels *kernels, uint32_t w,
+static uint16_t on_matrix_cores(const struct bt_gpu_lowering *l, const struct bt_cache_shape *s, uint32_t w,
                                 uint32_t group, bool tile, uint32_t others)
 {
 	const struct bt_gpu_caps *caps = &l->e->dev->gpu->caps;
+	const struct cache_kernels *kernels = kernels_of(&l->e->c);
 	if (!caps->matrix_cores || l->e->c.exact) return 0;
 	if (tile) return kernels->matrix[w];
-	bool fits = group >= FEW_FROM && group <= FEW_ROWS && others >= BT_GPU_BUSY && caps->shared >= FEW_SHARED;
+	bool fits = group >= FEW_FROM && group <= FEW_ROWS && others >= BT_GPU_BUSY && caps->shared >= FEW_SHARED &&
+	            s->d_k == widths[w] && s->d_v == widths[w];
 	return fits ? kernels->few[w] : 0;
 }
 
@@ -226,7 +228,7 @@ void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
 	uint32_t tall = tile ? s->n_head_kv : s->n_head_kv * ((group + shared_heads[h] - 1) / shared_heads[h]);
 	const struct cache_kernels *kernels = kernels_of(&e->c);
 	uint16_t kernel = tile ? kernels->tile[w] : kernels->attention[w][h];
-	uint16_t on_cores = on_matrix_cores(l, kernels, w, group, tile, p.n_rows * s->n_head_kv * splits);
+	uint16_t on_cores = on_matrix_cores(l, s, w, group, tile, p.n_rows * s->n_head_kv * splits);
 	if (on_cores) {
 		kernel = on_cores;
 		tall = s->n_head_kv;
