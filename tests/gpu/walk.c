@@ -347,7 +347,8 @@ static void walk_attention(struct walk *w, const struct attn *c)
 	} ways[] = {{c->kernel, N, tall, OP_ATTENTION, true},
 	            {c->tile ? c->tile : BT_GPU_KERNELS, tiles, c->n_kv, OP_ATTENTION, false},
 	            {on_matrix_cores(w, c->tile, "matrix"), tiles, c->n_kv, OP_MATRIX_ATTENTION, false},
-	            {whole ? on_matrix_cores(w, c->tile, "few") : BT_GPU_KERNELS, N, c->n_kv, OP_MATRIX_ATTENTION, false}};
+	            {whole ? on_matrix_cores(w, c->tile, "few") : BT_GPU_KERNELS, N, c->n_kv, OP_MATRIX_ATTENTION,
+	             false}};
 	for (size_t i = 0; i < 2 * sizeof ways / sizeof *ways; i++) {
 		const bool split = i % 2;
 		const uint32_t n_splits = ways[i / 2].dealt ? 2 : most; /* some of several pages, or none */
