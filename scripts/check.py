@@ -109,17 +109,17 @@ def slow():
 
 def clang():
     if build('build-clang', env={'CC': 'clang-14'}):
-        suite('build-clang', '--no-suite', 'slow', '-t', '4')
+        suite('build-clang', '--no-suite', 'slow', '--no-suite', 'validation', '-t', '4')
 
 
 def asan():
-    """The whole suite under the address, leak and undefined-behaviour sanitizers."""
+    """The whole suite under the address, leak and undefined-behaviour sanitizers, but not under Vulkan's layer as well."""
     if build('build-asan', '-Dbuildtype=debugoptimized', '-Db_sanitize=address,undefined',
              '-Dc_args=-fno-sanitize-recover=all -fno-omit-frame-pointer'):
         # No fake stack (detect_stack_use_after_return): gcc 12 does not keep locals of 64 bytes' alignment aligned on it
         # (gcc bug 110027), and AVX-512 code that relies on their alignment then faults.
-        suite('build-asan', '-t', '12', env={'ASAN_OPTIONS': 'detect_leaks=1:detect_stack_use_after_return=0',
-                                             'UBSAN_OPTIONS': 'print_stacktrace=1'})
+        suite('build-asan', '--no-suite', 'validation', '-t', '12',
+              env={'ASAN_OPTIONS': 'detect_leaks=1:detect_stack_use_after_return=0', 'UBSAN_OPTIONS': 'print_stacktrace=1'})
 
 
 def tsan():
