@@ -306,7 +306,8 @@ static void store_tokens(struct walk *w, const struct attn *c, const struct bt_d
 	                             .n_rows = c->n_keys,
 	                             .n_head_kv = c->n_kv,
 	                             .d_k = c->d,
-	                             .d_v = c->d};
+	                             .d_v = c->d,
+	                             .n_kv_row = c->n_kv};
 	launch(w, c->store, &st, (c->n_kv * ((c->d + 63) / 64) * 2 + 7) / 8, c->n_keys, 1);
 }
 
@@ -372,7 +373,8 @@ static void walk_attention(struct walk *w, const struct attn *c)
 		                             .window = c->window,
 		                             .split_keys = ways[i / 2].dealt ? 0 : c->split_keys,
 		                             .scale = 0.2f,
-		                             .softcap = c->softcap};
+		                             .softcap = c->softcap,
+		                             .group = group};
 		launch(w, ways[i / 2].kernel, &p, ways[i / 2].wide, ways[i / 2].tall, split ? n_splits : 1);
 		struct bt_gpu_attention_merge m = {p.part,    p.y, p.yq,     p.pos,     N,
 		                                   c->n_head, d,   n_splits, c->window, p.split_keys};
@@ -429,7 +431,8 @@ static void walk_positions(struct walk *w, uint16_t kernel, const struct bt_type
 		                            .d_k = d,
 		                            .d_v = d,
 		                            .n_pairs = way ? n_pairs : 0,
-		                            .neox = neox};
+		                            .neox = neox,
+		                            .n_kv_row = KV};
 		launch(w, kernel, &p, ((p.n_head * p.n_pairs + 7) / 8 + KV * 2 * ((d + 63) / 64) + 7) / 8, ROWS, 1);
 		take(w, q[way], &dq, n_q * 4);
 		for (int i = 0; i < 2; i++) take(w, cache[way][i] = malloc(size[i]), &to[i], size[i]);

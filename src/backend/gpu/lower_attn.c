@@ -122,7 +122,8 @@ static void emit_store(struct bt_gpu_lowering *l, const struct bt_op *store, con
 	                            .n_rows = bt_gpu_rows(l, store->in[0]),
 	                            .n_head_kv = s->n_head_kv,
 	                            .d_k = s->d_k,
-	                            .d_v = s->d_v};
+	                            .d_v = s->d_v,
+	                            .n_kv_row = s->n_head_kv};
 	if (rope) {
 		touched[4] = bt_gpu_writes(l, rope->in[0]);
 		p.q = touched[4].address;
@@ -213,7 +214,8 @@ void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
 	                             .window = op->attention.window,
 	                             .split_keys = l->shape.split_keys,
 	                             .scale = op->attention.scale,
-	                             .softcap = op->attention.softcap};
+	                             .softcap = op->attention.softcap,
+	                             .group = group};
 	struct bt_gpu_range part = {e->part.address, e->part.size, true}, result[2];
 	uint64_t y, yq;
 	uint32_t n = bt_gpu_results(l, op->out[0], s->d_v % 32 == 0, &y, &yq, result);

@@ -171,11 +171,15 @@ struct bt_gpu_rope {
 	uint n_rows, n_head, d, n_pairs, neox;
 };
 
+/* A cache too large for one allocation stands in parts (../../backend.h), and each part has commands of its own: n_head_kv is the
+ * number of its KV heads, and pointers to queries, keys, values and results are moved to the first of them, or to the first head
+ * that asks it. */
+
 /* Keys and values of a layer into its pages (kv.k), with rotary positions for keys and, in place, for queries. */
 struct bt_gpu_kv_store {
 	PTR(io_f32) q;   /* [n_rows][n_head][d_k], or null: n_head is 0 then */
-	PTR(in_f32) k;   /* [n_rows][n_head_kv][d_k] */
-	PTR(in_f32) v;   /* [n_rows][n_head_kv][d_v] */
+	PTR(in_f32) k;   /* [n_rows][n_kv_row][d_k] */
+	PTR(in_f32) v;   /* [n_rows][n_kv_row][d_v] */
 	PTR(in_f32) cos; /* [n_rows][n_pairs] */
 	PTR(in_f32) sin;
 	PTR(io_u32) k_cache; /* [page][n_head_kv] */
@@ -184,11 +188,12 @@ struct bt_gpu_kv_store {
 	PTR(in_u32) page0; /* [n_rows] index into pages of the row's sequence */
 	PTR(in_u32) pages;
 	uint n_rows, n_head, n_head_kv, d_k, d_v, n_pairs, neox; /* n_pairs 0: no positions */
+	uint n_kv_row;                                           /* KV heads of all parts */
 };
 
 struct bt_gpu_attention {
 	PTR(in_f32) q; /* [n_rows][n_head][d_k] */
-	PTR(in_u32) k; /* pages */
+	PTR(in_u32) k; /* [page][n_head_kv] */
 	PTR(in_u32) v;
 	PTR(io_f32) y;  /* [n_rows][n_head][d_v], or null */
 	PTR(io_u32) yq; /* the same rounded, or null; d_v is a multiple of 32 then */
@@ -200,6 +205,7 @@ struct bt_gpu_attention {
 	uint n_rows, n_head, n_head_kv, d_k, d_v, n_splits, window;
 	uint split_keys; /* keys in a split, a multiple of PAGE; 0: split i has every n_splits-th page from the i-th on */
 	float scale, softcap;
+	uint group; /* query heads that share a KV head: n_head counts those of all parts */
 };
 
 struct bt_gpu_attention_merge {
