@@ -517,6 +517,15 @@ static void walk_attentions(struct walk *w)
 	walk_positions(w, BT_GPU_K_kv_store_f16, bt_type_get(BT_TYPE_F16), bt_type_get(BT_TYPE_F16), 80, 17, true);
 }
 
+void release_plan(struct bt_exec *e, struct bt_plan *plan)
+{
+	for (uint32_t i = 0; e && i < e->n_held; i++) ((struct bt_gpu_matrix *)e->held[i])->tensor = NULL;
+	bt_gpu_release(e);
+	plan->part = NULL;
+	plan->keep = NULL;
+	bt_plan_free(plan);
+}
+
 static unsigned walk_all(const struct bt_gpu_driver *driver, uint32_t index, const struct bt_device_params *params,
                          const char *name, enum baton_status *opened)
 {

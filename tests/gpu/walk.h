@@ -268,6 +268,10 @@ static inline void judge_blocks(struct walk *w, const uint32_t *got, const uint3
 		fail(w, "more than one value in a thousand is rounded otherwise than on the CPU");
 }
 
+/* Release what was compiled from a plan made by hand, and the plan, whose parts and keeps are the caller's. Its tensors may go away
+ * then: the device forgets them. e may be NULL. */
+void release_plan(struct bt_exec *e, struct bt_plan *plan);
+
 /* Each walks its kernels over sizes. */
 void walk_ops(struct walk *w);
 void walk_recurrent(struct walk *w);

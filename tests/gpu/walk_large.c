@@ -180,12 +180,9 @@ static void walk_one(struct walk *w, const struct bt_type *type, uint32_t k, uin
 		pick_samples(&l);
 		for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) run(w, &l, tokens[i]);
 		if (!most) printf("%s: %u parts, compared\n", w->what, l.e->node[0].mat[0]->n_parts);
-		for (uint32_t i = 0; i < l.e->n_held; i++) ((struct bt_gpu_matrix *)l.e->held[i])->tensor = NULL;
 	}
-	bt_gpu_release(l.e);
+	release_plan(l.e, &l.plan);
 	bt_gpu_weights_trim((struct bt_gpu_device *)dev);
-	l.plan.part = NULL, l.plan.keep = NULL;
-	bt_plan_free(&l.plan);
 	free((void *)l.t.data);
 }
 

@@ -213,14 +213,7 @@ static void walk_feed(struct walk *w, const struct feed *f)
 	}
 	float *in = rows_of(w, (size_t)MOST * (f->k + USED * f->out));
 	if (e[0] && e[1]) compare(w, e, in, f);
-	for (int i = 0; i < 2; i++) {
-		/* The tensors go away, and with them what the device knows of them. */
-		for (uint32_t j = 0; e[i] && j < e[i]->n_held; j++)
-			((struct bt_gpu_matrix *)e[i]->held[j])->tensor = NULL;
-		bt_gpu_release(e[i]);
-		m[i].plan.part = NULL, m[i].plan.keep = NULL;
-		bt_plan_free(&m[i].plan);
-	}
+	for (int i = 0; i < 2; i++) release_plan(e[i], &m[i].plan);
 	const struct bt_tensor *t[] = {&m->gate, &m->up, &m->down, &m->side, &m->bias[0], &m->bias[1]};
 	for (size_t i = 0; i < sizeof t / sizeof *t; i++) free((void *)t[i]->data);
 	free(in);
