@@ -91,7 +91,7 @@ uint64_t bt_gpu_most_part(const struct bt_gpu_caps *caps);
  * parts would have to be smaller than they may be. */
 enum baton_status bt_gpu_cut(const struct bt_tensor *t, bool exact, uint64_t most, struct bt_gpu_matrix **out,
                              struct baton_error *err);
-/* The bytes that a tensor would take, 0 if it is there already, and its parts. exact: as floats. */
+/* The bytes that a tensor would take, 0 if it is there already, and its parts (n_parts may be NULL). exact: as floats. */
 uint64_t bt_gpu_weights_missing(const struct bt_gpu_device *dev, const struct bt_tensor *t, bool exact,
                                 uint32_t *n_parts);
 /* The tensor in device memory, uploaded where it is not there; to be put back. It stays when nobody uses it, until memory is

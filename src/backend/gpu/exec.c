@@ -38,15 +38,15 @@ static uint32_t rope_index(struct bt_exec *e, const struct bt_rope *rope)
 static struct bt_gpu_upload plan_upload(const struct bt_exec *e)
 {
 	struct bt_gpu_upload up = {.progress = e->c.progress};
-	uint32_t n_parts;
 	for (uint32_t i = 0; i < e->c.plan->n_ops && !e->c.measure; i++) {
 		const struct bt_op *op = &e->c.plan->op[i];
 		for (uint32_t j = 0; bt_op_multiplies(op) && j < op->matmul.n_mats; j++)
-			up.total += bt_gpu_weights_missing(e->dev, op->matmul.mat[j].w, e->c.exact, &n_parts);
+			up.total += bt_gpu_weights_missing(e->dev, op->matmul.mat[j].w, e->c.exact, NULL);
 	}
 	for (uint32_t i = 0; i < e->c.plan->n_ops && !e->c.measure; i++) {
 		const struct bt_tensor *t[BT_OP_TENSORS];
 		for (uint32_t j = 0, n = bt_op_tensors(&e->c.plan->op[i], t); j < n; j++) {
+			uint32_t n_parts;
 			up.room += bt_gpu_weights_missing(e->dev, t[j], e->c.exact, &n_parts);
 			up.room += (uint64_t)n_parts * 256 * BT_GPU_PLANES;
 		}

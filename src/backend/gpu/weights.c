@@ -315,8 +315,9 @@ uint64_t bt_gpu_weights_missing(const struct bt_gpu_device *dev, const struct bt
 {
 	enum bt_gpu_format f = bt_gpu_format_of(t->type, exact || t->n_rows == 1);
 	uint64_t rows = bt_gpu_part_rows(f, t, bt_gpu_most_part(&dev->gpu->caps));
-	*n_parts = rows ? (uint32_t)((t->n_rows + rows - 1) / rows) : 1;
-	return find(dev, t, exact) ? 0 : bt_gpu_weight_bytes(t, exact) + (*n_parts - 1) * bt_gpu_book_bytes(f);
+	uint32_t n = rows ? (uint32_t)((t->n_rows + rows - 1) / rows) : 1;
+	if (n_parts) *n_parts = n;
+	return find(dev, t, exact) ? 0 : bt_gpu_weight_bytes(t, exact) + (n - 1) * bt_gpu_book_bytes(f);
 }
 
 static enum baton_status get(struct bt_gpu_device *dev, const struct bt_tensor *t, bool exact, uint64_t most,
