@@ -48,6 +48,20 @@ struct bt_dev_mem {
 	enum bt_mem_cat cat;
 };
 
+/* Whole KV heads of a layer's cache, in all pages, in a block each for keys and values. */
+struct bt_cache_part {
+	struct bt_dev_mem k, v; /* [page][n_head][BT_KV_PAGE][d] */
+	uint32_t head0, n_head;
+};
+
+/* A layer's keys and values: one part, or as many as a device needs that gives little memory at once (bt_device_info.max_alloc;
+ * engine/cache.h). */
+struct bt_cache {
+	struct bt_cache_part *part;
+	uint32_t n_parts;
+	size_t share_k, share_v; /* bytes of a head's share of a page */
+};
+
 /* One sequence's share of a step: rows row0 .. row0 + n - 1, at positions pos0 .. pos0 + n - 1. */
 struct bt_step_seq {
 	uint32_t row0, n, pos0;
@@ -81,7 +95,7 @@ struct bt_compile {
 	const struct bt_progress *progress; /* (optional) valid during the call */
 	unsigned n_threads;                 /* that may help; 0: the machine's cores */
 	const struct bt_type *type_k, *type_v;
-	const struct bt_dev_mem *k, *v; /* [plan->n_caches] pages [page][n_head_kv][BT_KV_PAGE][d] */
+	const struct bt_cache *cache;   /* [plan->n_caches] */
 	const struct bt_dev_mem *state; /* [plan->n_states] slots [slot][floats] */
 };
 

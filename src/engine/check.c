@@ -1,4 +1,5 @@
 #include "engine/check.h"
+#include "engine/cache.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -20,7 +21,8 @@ struct side {
 	const struct bt_backend *backend;
 	struct bt_device *dev;
 	struct bt_exec *exec;
-	struct bt_dev_mem *k, *v, *state; /* [n_caches], [n_states]: those of the operation are there */
+	struct bt_cache *cache;   /* [n_caches]: that of the operation is there */
+	struct bt_dev_mem *state; /* [n_states]: likewise */
 	float *logits;
 };
 
@@ -98,22 +100,16 @@ static bool make_plan(struct check *c, uint32_t i)
 	return true;
 }
 
-static size_t cache_bytes(const struct bt_plan *plan, uint32_t cache, bool v)
-{
-	const struct bt_cache_shape *s = &plan->cache[cache];
-	return (size_t)N_PAGES * BT_KV_PAGE * s->n_head_kv * (v ? s->d_v : s->d_k) * 2;
-}
-
 static enum baton_status open_side(struct check *c, struct side *s, struct baton_error *err)
 {
 	const struct bt_op *op = &c->op[c->plan.n_ops - 1];
+	const struct bt_type *half = bt_type_get(BT_TYPE_F16);
 	enum baton_status status = BATON_OK;
 	uint32_t state;
 	if (op->kind == BT_OP_ATTENTION) {
 		uint32_t i = op->attention.cache;
-		status = s->backend->alloc(s->dev, BT_MEM_KV, cache_bytes(&c->plan, i, false), &s->k[i], err);
-		if (!status)
-			status = s->backend->alloc(s->dev, BT_MEM_KV, cache_bytes(&c->plan, i, true), &s->v[i], err);
+		struct bt_cache_need need = {&c->plan.cache[i], half, half, N_PAGES};
+		status = bt_cache_open(s->backend, s->dev, 0, &need, &s->cache[i], err);
 	}
 	if (is_state_op(op, &state))
 		status = s->backend->alloc(s->dev, BT_MEM_STATE,
@@ -122,10 +118,9 @@ static enum baton_status open_side(struct check *c, struct side *s, struct baton
 	struct bt_compile compile = {.plan = &c->plan,
 	                             .n_tokens = MOST,
 	                             .n_logits = N_LOGITS,
-	                             .type_k = bt_type_get(BT_TYPE_F16),
-	                             .type_v = bt_type_get(BT_TYPE_F16),
-	                             .k = s->k,
-	                             .v = s->v,
+	                             .type_k = half,
+	                             .type_v = half,
+	                             .cache = s->cache,
 	                             .state = s->state};
 	return status ? status : s->backend->compile(s->dev, &compile, &s->exec, err);
 }
@@ -136,10 +131,7 @@ static void close_side(struct check *c, struct side *s)
 	uint32_t state;
 	if (s->exec) s->backend->release(s->exec);
 	s->exec = NULL;
-	if (op->kind == BT_OP_ATTENTION) {
-		s->backend->free(s->dev, &s->k[op->attention.cache]);
-		s->backend->free(s->dev, &s->v[op->attention.cache]);
-	}
+	if (op->kind == BT_OP_ATTENTION) bt_cache_close(s->backend, s->dev, &s->cache[op->attention.cache]);
 	if (is_state_op(op, &state)) s->backend->free(s->dev, &s->state[state]);
 }
 
@@ -348,10 +340,9 @@ static enum baton_status open_check(struct check *c, struct baton_error *err)
 	for (int s = 0; s < 2; s++) {
 		struct side *side = &c->side[s];
 		side->logits = bt_mem_array(BT_MEM_HOST, (size_t)p->n_vocab * N_LOGITS + 1, sizeof(float));
-		side->k = bt_mem_array(BT_MEM_HOST, p->n_caches + 1u, sizeof *side->k);
-		side->v = bt_mem_array(BT_MEM_HOST, p->n_caches + 1u, sizeof *side->v);
+		side->cache = bt_mem_array(BT_MEM_HOST, p->n_caches + 1u, sizeof *side->cache);
 		side->state = bt_mem_array(BT_MEM_HOST, p->n_states + 1u, sizeof *side->state);
-		ok = ok && side->logits && side->k && side->v && side->state;
+		ok = ok && side->logits && side->cache && side->state;
 	}
 	return ok ? BATON_OK : bt_fail_nomem(err, c->cap * sizeof(float), "checking a device");
 }
@@ -361,8 +352,7 @@ static void close_check(struct check *c)
 	bt_mem_free(c->input);
 	for (int s = 0; s < 2; s++) {
 		bt_mem_free(c->side[s].logits);
-		bt_mem_free(c->side[s].k);
-		bt_mem_free(c->side[s].v);
+		bt_mem_free(c->side[s].cache);
 		bt_mem_free(c->side[s].state);
 	}
 }

@@ -26,18 +26,13 @@ static uint32_t pages_for(uint32_t n_ctx, uint32_t n_seq)
 	return (n_ctx + BT_KV_PAGE - 1) / BT_KV_PAGE + (n_seq - 1);
 }
 
-static size_t page_bytes(const struct bt_type *type, uint32_t n_head, uint32_t d)
-{
-	return (size_t)n_head * BT_KV_PAGE * bt_type_row_bytes(type, d);
-}
-
 uint64_t bt_model_kv_bytes(const struct bt_plan *plan, uint32_t n_ctx, uint32_t n_seq, const struct bt_type *type_k,
                            const struct bt_type *type_v)
 {
 	uint64_t per_page = 0;
 	for (uint32_t i = 0; i < plan->n_caches; i++) {
-		const struct bt_cache_shape *c = &plan->cache[i];
-		per_page += page_bytes(type_k, c->n_head_kv, c->d_k) + page_bytes(type_v, c->n_head_kv, c->d_v);
+		struct bt_cache_need need = {&plan->cache[i], type_k, type_v, 1};
+		per_page += bt_cache_page_bytes(&need);
 	}
 	return per_page * pages_for(n_ctx, n_seq);
 }
@@ -104,6 +99,15 @@ static struct bt_session_device *cache_device(struct baton_session *s, uint32_t 
 	return &s->devices.device[s->devices.place.cache[i]];
 }
 
+/* What cache i is to hold. */
+static struct bt_cache_need cache_need(const struct baton_session *s, uint32_t i)
+{
+	return (struct bt_cache_need){.shape = &s->model->plan.cache[i],
+	                              .type_k = s->type_k,
+	                              .type_v = s->type_v,
+	                              .n_pages = pages_for(s->params.n_ctx, s->params.n_seq)};
+}
+
 /* Place the plan and open what it is placed on. */
 static enum baton_status open_devices(struct baton_session *s, struct baton_error *err)
 {
@@ -125,9 +129,8 @@ static enum baton_status open_devices(struct baton_session *s, struct baton_erro
 	                             .n_tokens = p->n_ubatch,
 	                             .n_logits = logits_at_first(s)};
 	for (uint32_t i = 0; i < plan->n_caches; i++) {
-		const struct bt_cache_shape *c = &plan->cache[i];
-		cache[i] = pages_for(p->n_ctx, p->n_seq) *
-		           (page_bytes(s->type_k, c->n_head_kv, c->d_k) + page_bytes(s->type_v, c->n_head_kv, c->d_v));
+		struct bt_cache_need c = cache_need(s, i);
+		cache[i] = c.n_pages * (uint64_t)bt_cache_page_bytes(&c);
 	}
 	uint32_t n_slots = n_state_slots(plan, p->n_seq, p->n_checkpoints);
 	for (uint32_t i = 0; i < plan->n_states; i++)
@@ -138,16 +141,17 @@ static enum baton_status open_devices(struct baton_session *s, struct baton_erro
 	return status;
 }
 
-/* A layer's keys are one block of memory: not every driver gives that much at once. */
-static enum baton_status check_block(const struct baton_session *s, const struct bt_session_device *at, uint64_t bytes,
-                                     struct baton_error *err)
+/* A head's keys are in one block of memory: not every driver gives any amount at once. */
+static enum baton_status check_head(const struct baton_session *s, const struct bt_session_device *at,
+                                    const struct bt_cache_need *need, struct baton_error *err)
 {
-	uint64_t most = at->info.max_alloc, n_ctx = s->params.n_ctx;
-	if (!most || bytes <= most) return BATON_OK;
+	if (bt_cache_parts(need, at->info.max_alloc)) return BATON_OK;
+	uint64_t bytes = bt_cache_head_bytes(need), pages = at->info.max_alloc / (bytes / need->n_pages);
+	uint64_t fits = pages >= s->params.n_seq ? (pages - (s->params.n_seq - 1)) * BT_KV_PAGE : 0;
 	return bt_fail(err, BATON_ERR_NOMEM,
-	               "%s gives %.2f GB at once, and the keys of a layer take %.2f GB with -c %u; -c %u would fit",
-	               at->info.name, (double)most * 1e-9, (double)bytes * 1e-9, s->params.n_ctx,
-	               (unsigned)(n_ctx * most / bytes / BT_KV_PAGE * BT_KV_PAGE));
+	               "%s gives %.2f GB at once, and the keys of a head take %.2f GB with -c %u; -c %llu would fit",
+	               at->info.name, (double)at->info.max_alloc * 1e-9, (double)bytes * 1e-9, s->params.n_ctx,
+	               (unsigned long long)fits);
 }
 
 static enum baton_status open_cache(struct baton_session *s, struct baton_error *err)
@@ -155,18 +159,14 @@ static enum baton_status open_cache(struct baton_session *s, struct baton_error 
 	const struct bt_plan *plan = &s->model->plan;
 	uint32_t n_pages = pages_for(s->params.n_ctx, s->params.n_seq);
 	uint32_t cap = (s->params.n_ctx + BT_KV_PAGE - 1) / BT_KV_PAGE;
-	s->k = bt_mem_array(BT_MEM_HOST, plan->n_caches + 1u, sizeof *s->k);
-	s->v = bt_mem_array(BT_MEM_HOST, plan->n_caches + 1u, sizeof *s->v);
-	if (!s->k || !s->v) return bt_fail_nomem(err, plan->n_caches * sizeof *s->k, "the KV cache");
+	s->cache = bt_mem_array(BT_MEM_HOST, plan->n_caches + 1u, sizeof *s->cache);
+	if (!s->cache) return bt_fail_nomem(err, plan->n_caches * sizeof *s->cache, "the KV cache");
 	enum baton_status status = bt_kv_open(&s->kv, n_pages, s->params.n_seq, cap, err);
 	for (uint32_t i = 0; i < plan->n_caches && !status; i++) {
-		const struct bt_cache_shape *c = &plan->cache[i];
-		size_t k = n_pages * page_bytes(s->type_k, c->n_head_kv, c->d_k);
-		size_t v = n_pages * page_bytes(s->type_v, c->n_head_kv, c->d_v);
+		struct bt_cache_need need = cache_need(s, i);
 		struct bt_session_device *at = cache_device(s, i);
-		status = check_block(s, at, k > v ? k : v, err);
-		if (!status) status = at->backend->alloc(at->dev, BT_MEM_KV, k, &s->k[i], err);
-		if (!status) status = at->backend->alloc(at->dev, BT_MEM_KV, v, &s->v[i], err);
+		status = check_head(s, at, &need, err);
+		if (!status) status = bt_cache_open(at->backend, at->dev, at->info.max_alloc, &need, &s->cache[i], err);
 	}
 	return status;
 }
@@ -202,8 +202,7 @@ static enum baton_status make_ready(struct baton_session *s, uint32_t n_logits, 
 	                       .n_threads = s->params.n_threads,
 	                       .type_k = s->type_k,
 	                       .type_v = s->type_v,
-	                       .k = s->k,
-	                       .v = s->v,
+	                       .cache = s->cache,
 	                       .state = s->state};
 	enum baton_status status = bt_devices_compile(&s->devices, &c, err);
 	if (!status) s->n_logits_max = n_logits;
@@ -277,17 +276,15 @@ void baton_session_close(struct baton_session **session)
 {
 	struct baton_session *s = *session;
 	if (!s) return;
-	for (uint32_t i = 0; s->k && s->v && i < s->model->plan.n_caches; i++) {
+	for (uint32_t i = 0; s->cache && i < s->model->plan.n_caches; i++) {
 		struct bt_session_device *at = cache_device(s, i);
-		at->backend->free(at->dev, &s->k[i]);
-		at->backend->free(at->dev, &s->v[i]);
+		bt_cache_close(at->backend, at->dev, &s->cache[i]);
 	}
 	for (uint32_t i = 0; s->state && i < s->model->plan.n_states; i++) {
 		struct bt_session_device *at = &s->devices.device[s->devices.place.state[i]];
 		at->backend->free(at->dev, &s->state[i]);
 	}
-	bt_mem_free(s->k);
-	bt_mem_free(s->v);
+	bt_mem_free(s->cache);
 	bt_mem_free(s->state);
 	bt_kv_close(&s->kv);
 	bt_states_close(&s->states);
@@ -392,11 +389,8 @@ static enum baton_status copy_page(void *user, uint32_t dst, uint32_t src, struc
 	struct baton_session *s = user;
 	enum baton_status status = BATON_OK;
 	for (uint32_t i = 0; i < s->model->plan.n_caches && !status; i++) {
-		const struct bt_cache_shape *c = &s->model->plan.cache[i];
-		size_t k = page_bytes(s->type_k, c->n_head_kv, c->d_k), v = page_bytes(s->type_v, c->n_head_kv, c->d_v);
 		struct bt_session_device *at = cache_device(s, i);
-		status = at->backend->copy(at->dev, &s->k[i], dst * k, &s->k[i], src * k, k, err);
-		if (!status) status = at->backend->copy(at->dev, &s->v[i], dst * v, &s->v[i], src * v, v, err);
+		status = bt_cache_copy_page(at->backend, at->dev, &s->cache[i], dst, src, err);
 	}
 	return status;
 }

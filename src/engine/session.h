@@ -2,6 +2,7 @@
 #ifndef BT_ENGINE_SESSION_H
 #define BT_ENGINE_SESSION_H
 
+#include "engine/cache.h"
 #include "engine/devices.h"
 #include "engine/kv.h"
 #include "engine/model.h"
@@ -13,7 +14,7 @@ struct baton_session {
 	struct bt_devices devices;
 	uint32_t n_logits_max; /* rows of logits in a step that the devices are ready for */
 	struct bt_kv kv;
-	struct bt_dev_mem *k, *v; /* [plan.n_caches], each on the device that devices.place.cache names */
+	struct bt_cache *cache; /* [plan.n_caches], each on the device that devices.place.cache names */
 	const struct bt_type *type_k, *type_v;
 
 	/* Recurrent models only. A state can't be rewound, so cutting a sequence returns to a mark before the place, and the

@@ -1,10 +1,12 @@
-/* The page tables of the KV cache: counting, sharing, copying on write. */
+/* The page tables of the KV cache: counting, sharing, copying on write. And its memory, in parts of whole heads. */
+#include "engine/cache.h"
 #include "engine/kv.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct copies {
 	unsigned n;
@@ -106,11 +108,114 @@ static void random_use_never_loses_a_page(void **state)
 	bt_kv_close(&kv);
 }
 
+extern const struct bt_backend bt_backend_cpu;
+
+/* Five heads of 32 keys and 64 values, as halves; three pages. */
+static const struct bt_cache_shape five = {.n_head_kv = 5, .d_k = 32, .d_v = 64};
+enum { KEYS = 64 * 32 * 2, VALUES = 64 * 64 * 2, PAGES = 3 };
+
+static struct bt_cache_need need_of_five(void)
+{
+	const struct bt_type *half = bt_type_get(BT_TYPE_F16);
+	return (struct bt_cache_need){&five, half, half, PAGES};
+}
+
+static void parts_are_near_equal_and_of_whole_heads(void **state)
+{
+	(void)state;
+	struct bt_cache_need need = need_of_five();
+	assert_int_equal(bt_cache_page_bytes(&need), 5 * (KEYS + VALUES));
+	assert_int_equal(bt_cache_head_bytes(&need), PAGES * VALUES);
+	const struct {
+		uint64_t heads;
+		uint32_t parts;
+	} c[] = {{5, 1}, {4, 2}, {3, 2}, {2, 3}, {1, 5}};
+	assert_int_equal(bt_cache_parts(&need, 0), 1);
+	assert_int_equal(bt_cache_parts(&need, PAGES * VALUES - 1), 0);
+	for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+		assert_int_equal(bt_cache_parts(&need, c[i].heads * PAGES * VALUES), c[i].parts);
+		assert_int_equal(bt_cache_parts(&need, (c[i].heads + 1) * PAGES * VALUES - 1), c[i].parts);
+	}
+	/* The largest that limits.h allows: nothing is cut off at 32 bits. */
+	struct bt_cache_shape large = {.n_head_kv = 128, .d_k = 256, .d_v = 256};
+	need = (struct bt_cache_need){&large, need.type_k, need.type_v, 1 << 20};
+	assert_true(bt_cache_head_bytes(&need) == (uint64_t)1 << 35);
+	assert_int_equal(bt_cache_parts(&need, (uint64_t)3 << 35), 43);
+	assert_int_equal(bt_cache_parts(&need, (uint64_t)1 << 32), 0);
+}
+
+static void pages_are_copied_in_every_part(void **state)
+{
+	(void)state;
+	const struct bt_backend *cpu = &bt_backend_cpu;
+	struct bt_device_params params = {.n_threads = 1};
+	struct bt_device *dev;
+	struct bt_cache cache;
+	struct bt_cache_need need = need_of_five();
+	assert_int_equal(cpu->open(0, &params, &dev, NULL), BATON_OK);
+	assert_int_equal(bt_cache_open(cpu, dev, 2 * PAGES * VALUES, &need, &cache, NULL), BATON_OK);
+	assert_int_equal(cache.n_parts, 3);
+	uint32_t heads = 0;
+	for (uint32_t i = 0; i < 3; i++) {
+		struct bt_cache_part *p = &cache.part[i];
+		assert_int_equal(p->head0, heads);
+		heads += p->n_head;
+		assert_true(p->n_head == 1 || p->n_head == 2);
+		assert_int_equal(p->k.size, PAGES * p->n_head * KEYS);
+		assert_int_equal(p->v.size, PAGES * p->n_head * VALUES);
+		for (size_t j = 0; j < p->k.size; j++) ((unsigned char *)p->k.host)[j] = (unsigned char)(j / 7 + i);
+		for (size_t j = 0; j < p->v.size; j++) ((unsigned char *)p->v.host)[j] = (unsigned char)(j / 5 + i);
+	}
+	assert_int_equal(heads, 5);
+	assert_int_equal(bt_cache_copy_page(cpu, dev, &cache, 0, 2, NULL), BATON_OK);
+	for (uint32_t i = 0; i < 3; i++)
+		for (int values = 0; values < 2; values++) {
+			const struct bt_dev_mem *mem = values ? &cache.part[i].v : &cache.part[i].k;
+			size_t page = mem->size / PAGES;
+			for (size_t j = 0; j < mem->size; j++) {
+				size_t from = j < page ? j + 2 * page : j;
+				assert_int_equal(((unsigned char *)mem->host)[j],
+				                 (unsigned char)(from / (values ? 5 : 7) + i));
+			}
+		}
+	bt_cache_close(cpu, dev, &cache);
+	assert_null(cache.part);
+	cpu->close(dev);
+}
+
+/* Whatever there is no memory for: what was had before is given back. */
+static void half_a_cache_is_closed(void **state)
+{
+	(void)state;
+	const struct bt_backend *cpu = &bt_backend_cpu;
+	struct bt_device_params params = {.n_threads = 1};
+	struct bt_cache_need need = need_of_five();
+	struct bt_device *dev;
+	struct bt_cache cache;
+	struct bt_mem_stats before, after;
+	assert_int_equal(cpu->open(0, &params, &dev, NULL), BATON_OK);
+	bt_mem_get_stats(&before);
+	for (uint64_t n = 1; n <= 7; n++) {
+		bt_mem_fail_at(n);
+		assert_int_equal(bt_cache_open(cpu, dev, 2 * PAGES * VALUES, &need, &cache, NULL), BATON_ERR_NOMEM);
+		bt_mem_fail_at(0);
+		bt_cache_close(cpu, dev, &cache);
+		bt_mem_get_stats(&after);
+		assert_int_equal(before.blocks, after.blocks);
+	}
+	assert_int_equal(bt_cache_open(cpu, dev, VALUES, &need, &cache, NULL), BATON_ERR_NOMEM);
+	bt_cache_close(cpu, dev, &cache);
+	cpu->close(dev);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pages_are_shared_and_copied_on_write),
 		cmocka_unit_test(random_use_never_loses_a_page),
+		cmocka_unit_test(parts_are_near_equal_and_of_whole_heads),
+		cmocka_unit_test(pages_are_copied_in_every_part),
+		cmocka_unit_test(half_a_cache_is_closed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -162,8 +162,8 @@ static void values_survive_devices_that_do_nothing(void **state)
 		struct baton_session_info info;
 		baton_session_get_info(s, &info);
 		assert_string_equal(info.device, away[c].devices);
-		assert_null(s->k[0].host);
-		assert_non_null(s->k[1].host);
+		assert_null(s->cache[0].part->k.host);
+		assert_non_null(s->cache[1].part->k.host);
 		got[c] = work(s, plan->n_vocab);
 		baton_session_close(&s);
 	}
@@ -200,7 +200,7 @@ static void memory_is_where_the_placement_says(void **state)
 	assert_int_equal(info.n_gpu_layers, 1);
 	assert_int_equal(pl->device[0].cache + pl->device[1].cache, info.kv_bytes);
 	assert_int_equal(pl->device[0].cache, pl->device[1].cache);
-	assert_int_equal(pl->device[1].cache, s->k[1].size + s->v[1].size);
+	assert_int_equal(pl->device[1].cache, s->cache[1].part->k.size + s->cache[1].part->v.size);
 	/* The null back end's scratch is the planned layout and nothing else. */
 	const struct bt_session_device *null = &s->devices.device[1];
 	assert_int_equal(null->backend->scratch(null->exec), pl->device[1].scratch);

@@ -9,6 +9,7 @@
  */
 #include "arch/arch.h"
 #include "backend/gpu/lower.h"
+#include "engine/cache.h"
 #include "paper.h"
 
 #include <stdio.h>
@@ -111,20 +112,13 @@ static enum baton_status lower(struct bt_exec *e, const struct step *step, struc
 	return status;
 }
 
-/* Bytes of memory i that outlives a step: the caches' keys, then their values, both as f16, then the states. */
-static size_t bytes_of(const struct bt_plan *plan, const struct step *step, uint32_t i)
-{
-	uint32_t n = plan->n_caches;
-	if (i >= 2 * n) return (size_t)plan->state[i - 2 * n].floats * sizeof(float) * 2;
-	const struct bt_cache_shape *s = &plan->cache[i < n ? i : i - n];
-	size_t pages = (step->depth + step->tokens + BT_KV_PAGE - 1) / BT_KV_PAGE;
-	return pages * BT_KV_PAGE * s->n_head_kv * 2 * (i < n ? s->d_k : s->d_v);
-}
-
 /* Compile the plan with a cache for the step's positions, and lower. */
 static enum baton_status run(const struct bt_plan *plan, const struct step *step, struct baton_error *err)
 {
-	static const struct bt_backend nothing = {.name = "paper"};
+	static const struct bt_backend nothing = {.name = "paper",
+	                                          .alloc = bt_gpu_device_alloc,
+	                                          .free = bt_gpu_device_free};
+	const uint32_t n_pages = (step->depth + step->tokens + BT_KV_PAGE - 1) / BT_KV_PAGE;
 	struct bt_device *device = NULL;
 	struct bt_exec *e = NULL;
 	struct bt_compile c = {.plan = plan,
@@ -132,24 +126,28 @@ static enum baton_status run(const struct bt_plan *plan, const struct step *step
 	                       .n_logits = 1,
 	                       .type_k = bt_type_get(BT_TYPE_F16),
 	                       .type_v = bt_type_get(BT_TYPE_F16)};
-	/* Keys, values, states: in this order. */
-	uint32_t n = 2 * plan->n_caches + plan->n_states;
-	struct bt_dev_mem *mem = bt_mem_array(BT_MEM_HOST, n + 1, sizeof *mem);
-	enum baton_status status = mem ? BATON_OK : bt_fail_nomem(err, 0, "the caches");
-	for (uint32_t i = 0; mem && i < n; i++) mem[i] = (struct bt_dev_mem){0};
+	struct bt_cache *cache = bt_mem_array(BT_MEM_HOST, plan->n_caches + 1u, sizeof *cache);
+	struct bt_dev_mem *state = bt_mem_array(BT_MEM_HOST, plan->n_states + 1u, sizeof *state);
+	enum baton_status status = cache && state ? BATON_OK : bt_fail_nomem(err, 0, "the caches");
 	if (!status) status = bt_gpu_device_open(&nothing, &paper_driver, 0, NULL, &device, err);
-	for (uint32_t i = 0; i < n && !status; i++)
-		status = bt_gpu_device_alloc(device, BT_MEM_KV, bytes_of(plan, step, i), &mem[i], err);
-	c.k = mem;
-	c.v = mem + plan->n_caches;
-	c.state = mem + 2 * plan->n_caches;
+	for (uint32_t i = 0; i < plan->n_caches && !status; i++) {
+		struct bt_cache_need need = {&plan->cache[i], c.type_k, c.type_v, n_pages};
+		status = bt_cache_open(&nothing, device, 0, &need, &cache[i], err);
+	}
+	for (uint32_t i = 0; i < plan->n_states && !status; i++)
+		status = bt_gpu_device_alloc(device, BT_MEM_STATE, 2 * plan->state[i].floats * sizeof(float), &state[i],
+		                             err);
+	c.cache = cache;
+	c.state = state;
 	if (!status) status = add_matrices((struct bt_gpu_device *)device, plan, err);
 	if (!status) status = bt_gpu_compile(device, &c, &e, err);
 	if (!status) status = lower(e, step, err);
 	bt_gpu_release(e);
-	for (uint32_t i = 0; device && i < n; i++) bt_gpu_device_free(device, &mem[i]);
+	for (uint32_t i = 0; device && i < plan->n_caches; i++) bt_cache_close(&nothing, device, &cache[i]);
+	for (uint32_t i = 0; device && i < plan->n_states; i++) bt_gpu_device_free(device, &state[i]);
 	bt_gpu_device_close(device);
-	bt_mem_free(mem);
+	bt_mem_free(cache);
+	bt_mem_free(state);
 	return status;
 }
 

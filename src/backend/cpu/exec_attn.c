@@ -58,6 +58,7 @@ static void kv_store_task(void *arg, size_t begin, size_t end, unsigned thread)
 	const struct bt_exec *e = j->e;
 	const struct bt_op *op = j->node->op;
 	const struct bt_cache_shape *c = &e->c.plan->cache[op->kv.cache];
+	const struct bt_cache_part *cache = e->c.cache[op->kv.cache].part; /* the only one */
 	const float *k = bt_cpu_value(e, op->in[0]), *v = bt_cpu_value(e, op->in[1]);
 	uint32_t s = 0;
 	for (size_t t = begin; t < end; t++) {
@@ -65,11 +66,9 @@ static void kv_store_task(void *arg, size_t begin, size_t end, unsigned thread)
 		uint32_t pos = (uint32_t)j->step->pos[t], page = j->step->seq[s].pages[pos / BT_KV_PAGE];
 		for (uint32_t h = 0; h < c->n_head_kv; h++) {
 			e->kernels.kv_pack(e->c.type_k, k + (t * c->n_head_kv + h) * c->d_k,
-			                   slot(&e->c.k[op->kv.cache], e->c.type_k, page, pos, h, c->n_head_kv, c->d_k),
-			                   c->d_k);
+			                   slot(&cache->k, e->c.type_k, page, pos, h, c->n_head_kv, c->d_k), c->d_k);
 			e->kernels.kv_pack(e->c.type_v, v + (t * c->n_head_kv + h) * c->d_v,
-			                   slot(&e->c.v[op->kv.cache], e->c.type_v, page, pos, h, c->n_head_kv, c->d_v),
-			                   c->d_v);
+			                   slot(&cache->v, e->c.type_v, page, pos, h, c->n_head_kv, c->d_v), c->d_v);
 		}
 	}
 }
@@ -85,6 +84,7 @@ static struct bt_cpu_attn attention_of(const struct bt_exec *e, const struct bt_
                                        const struct bt_step_seq *seq)
 {
 	const struct bt_cache_shape *c = &e->c.plan->cache[op->attention.cache];
+	const struct bt_cache_part *cache = e->c.cache[op->attention.cache].part; /* the only one */
 	return (struct bt_cpu_attn){
 		.q = bt_cpu_value(e, op->in[0]),
 		.out = bt_cpu_value(e, op->out[0]),
@@ -100,8 +100,8 @@ static struct bt_cpu_attn attention_of(const struct bt_exec *e, const struct bt_
 		.scale = op->attention.scale,
 		.softcap = op->attention.softcap,
 		.window = op->attention.window,
-		.k = e->c.k[op->attention.cache].host,
-		.v = e->c.v[op->attention.cache].host,
+		.k = cache->k.host,
+		.v = cache->v.host,
 		.k_page_bytes = c->n_head_kv * BT_KV_PAGE * bt_type_row_bytes(e->c.type_k, c->d_k),
 		.v_page_bytes = c->n_head_kv * BT_KV_PAGE * bt_type_row_bytes(e->c.type_v, c->d_v),
 		.k_type = e->c.type_k,

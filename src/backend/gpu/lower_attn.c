@@ -71,6 +71,7 @@ const char *bt_gpu_check_cache(const struct bt_compile *c)
 	return kernels_of(c) ? NULL : "no kernel for these formats of keys and values together (-ctk and -ctv)";
 }
 
+/* A cache's keys or values, or those of a part. */
 static struct bt_gpu_range cache_range(const struct bt_dev_mem *mem, bool write)
 {
 	const struct bt_gpu_mem *m = mem->handle;
@@ -104,38 +105,49 @@ void bt_gpu_lower_rope(struct bt_gpu_lowering *l)
 	}
 }
 
+/* Heads of one part of a cache: `p` moved there. The first one turns the queries. */
+static void emit_store_part(struct bt_gpu_lowering *l, struct bt_gpu_kv_store p, const struct bt_cache_part *part,
+                            const struct bt_gpu_range in[3])
+{
+	struct bt_gpu_range touched[5] = {in[0], in[1], cache_range(&part->k, true), cache_range(&part->v, true),
+	                                  in[2]};
+	if (part->head0) p.q = p.n_head = 0;
+	p.k += (uint64_t)part->head0 * p.d_k * sizeof(float);
+	p.v += (uint64_t)part->head0 * p.d_v * sizeof(float);
+	p.k_cache = touched[2].address;
+	p.v_cache = touched[3].address;
+	p.n_head_kv = part->n_head;
+	uint32_t teams = (p.n_head * p.n_pairs + 7) / 8 + p.n_head_kv * ((p.d_k + 63) / 64 + (p.d_v + 63) / 64);
+	bt_gpu_emit(l, bt_gpu_cmd(kernels_of(&l->e->c)->kv_store, &p, (teams + 7) / 8, p.n_rows, 1), touched,
+	            p.q ? 5 : 4);
+}
+
 /* Keys and values into the cache, with the positions of `rope` unless it is NULL. */
 static void emit_store(struct bt_gpu_lowering *l, const struct bt_op *store, const struct bt_op *rope, uint32_t setting)
 {
 	const struct bt_exec *e = l->e;
 	const struct bt_cache_shape *s = &e->c.plan->cache[store->kv.cache];
-	struct bt_gpu_range touched[5] = {bt_gpu_reads(l, store->in[0]), bt_gpu_reads(l, store->in[1]),
-	                                  cache_range(&e->c.k[store->kv.cache], true),
-	                                  cache_range(&e->c.v[store->kv.cache], true)};
-	struct bt_gpu_kv_store p = {.k = touched[0].address,
-	                            .v = touched[1].address,
-	                            .k_cache = touched[2].address,
-	                            .v_cache = touched[3].address,
+	const struct bt_cache *cache = &e->c.cache[store->kv.cache];
+	struct bt_gpu_range in[3] = {bt_gpu_reads(l, store->in[0]), bt_gpu_reads(l, store->in[1])};
+	struct bt_gpu_kv_store p = {.k = in[0].address,
+	                            .v = in[1].address,
 	                            .pos = e->step.address + e->at_pos,
 	                            .page0 = e->step.address + e->at_page0,
 	                            .pages = e->pages.address,
 	                            .n_rows = bt_gpu_rows(l, store->in[0]),
-	                            .n_head_kv = s->n_head_kv,
 	                            .d_k = s->d_k,
 	                            .d_v = s->d_v,
 	                            .n_kv_row = s->n_head_kv};
 	if (rope) {
-		touched[4] = bt_gpu_writes(l, rope->in[0]);
-		p.q = touched[4].address;
+		in[2] = bt_gpu_writes(l, rope->in[0]);
+		p.q = in[2].address;
 		p.cos = angles(e, setting);
 		p.sin = p.cos + bt_gpu_rope_bytes(e, setting);
 		p.n_head = rope->rope.n_head[0];
 		p.n_pairs = rope->rope.rope->n_pairs;
 		p.neox = rope->rope.rope->neox;
 	}
-	uint32_t teams = (p.n_head * p.n_pairs + 7) / 8 + p.n_head_kv * ((p.d_k + 63) / 64 + (p.d_v + 63) / 64);
-	bt_gpu_emit(l, bt_gpu_cmd(kernels_of(&e->c)->kv_store, &p, (teams + 7) / 8, p.n_rows, 1), touched,
-	            rope ? 5 : 4);
+	for (uint32_t i = 0; i < cache->n_parts; i++) emit_store_part(l, p, &cache->part[i], in);
 }
 
 void bt_gpu_lower_kv_store(struct bt_gpu_lowering *l)
@@ -188,26 +200,48 @@ static uint16_t on_matrix_cores(const struct bt_gpu_lowering *l, const struct bt
 	return fits ? kernels->few[w] : 0;
 }
 
+/* What the commands for all parts of a cache share. */
+struct attention {
+	struct bt_gpu_attention p;
+	uint16_t kernel;
+	uint32_t wide, tall, deep;    /* workgroups; tall: of one KV head */
+	struct bt_gpu_range q, to[2]; /* what is read and, n_to of them, written */
+	uint32_t n_to;
+};
+
+/* The heads that ask one part of a cache. Results of different heads lie apart, though between the same ends. */
+static void emit_attention_part(struct bt_gpu_lowering *l, const struct attention *a, const struct bt_cache_part *part)
+{
+	struct bt_gpu_attention p = a->p;
+	struct bt_gpu_range touched[5] = {a->q, cache_range(&part->k, false), cache_range(&part->v, false), a->to[0],
+	                                  a->to[1]};
+	uint64_t head0 = (uint64_t)part->head0 * p.group, floats = head0 * p.d_v;
+	p.q += head0 * p.d_k * sizeof(float);
+	p.k = touched[1].address;
+	p.v = touched[2].address;
+	if (p.y) p.y += floats * sizeof(float);
+	if (p.yq) p.yq += floats / 32 * 48;
+	if (p.part) p.part += head0 * p.n_splits * (p.d_v + 2) * sizeof(float);
+	p.n_head_kv = part->n_head;
+	bt_gpu_emit(l, bt_gpu_cmd(a->kernel, &p, a->wide, a->tall * part->n_head, a->deep), touched, 3 + a->n_to);
+}
+
 void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
 {
 	const struct bt_op *op = l->op;
 	const struct bt_exec *e = l->e;
+	const struct bt_cache *cache = &e->c.cache[op->attention.cache];
 	const struct bt_cache_shape *s = &e->c.plan->cache[op->attention.cache];
 	uint32_t widest = s->d_k > s->d_v ? s->d_k : s->d_v, w = 0, group = op->attention.n_head / s->n_head_kv;
 	while (w + 1 < sizeof widths / sizeof *widths && widths[w] < widest) w++;
 	uint32_t splits = l->shape.n_splits, h = pick_heads(group, bt_gpu_rows(l, op->in[0]), s->n_head_kv, splits);
-	struct bt_gpu_range k = cache_range(&e->c.k[op->attention.cache], false);
-	struct bt_gpu_range v = cache_range(&e->c.v[op->attention.cache], false);
 	struct bt_gpu_attention p = {.q = bt_gpu_value(l, op->in[0]),
-	                             .k = k.address,
-	                             .v = v.address,
 	                             .part = splits ? e->part.address : 0,
 	                             .pos = e->step.address + e->at_pos,
 	                             .page0 = e->step.address + e->at_page0,
 	                             .pages = e->pages.address,
 	                             .n_rows = bt_gpu_rows(l, op->in[0]),
 	                             .n_head = op->attention.n_head,
-	                             .n_head_kv = s->n_head_kv,
 	                             .d_k = s->d_k,
 	                             .d_v = s->d_v,
 	                             .n_splits = splits,
@@ -223,19 +257,27 @@ void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
 		p.y = y;
 		p.yq = yq;
 	}
-	struct bt_gpu_range touched[5] = {bt_gpu_reads(l, op->in[0]), k, v, splits ? part : result[0], result[1]};
 	/* Prompts: 64 rows of queries at a time, of whole tokens. */
 	bool tile = l->shape.tile && group <= TILE_ROWS && e->dev->gpu->caps.shared >= TILE_SHARED;
-	uint32_t tokens = tile ? TILE_ROWS / group : 1, wide = (p.n_rows + tokens - 1) / tokens;
-	uint32_t tall = tile ? s->n_head_kv : s->n_head_kv * ((group + shared_heads[h] - 1) / shared_heads[h]);
+	uint32_t tokens = tile ? TILE_ROWS / group : 1;
+	struct attention a = {.wide = (p.n_rows + tokens - 1) / tokens,
+	                      .tall = tile ? 1 : (group + shared_heads[h] - 1) / shared_heads[h],
+	                      .deep = splits ? splits : 1,
+	                      .q = bt_gpu_reads(l, op->in[0]),
+	                      .to = {splits ? part : result[0], result[1]},
+	                      .n_to = splits ? 1 : n};
+	/* Which kernel it is does not depend on the parts: results have the bits that they have in one. */
 	const struct cache_kernels *kernels = kernels_of(&e->c);
-	uint16_t kernel = tile ? kernels->tile[w] : kernels->attention[w][h];
 	uint16_t on_cores = on_matrix_cores(l, s, w, group, tile, p.n_rows * s->n_head_kv * splits);
+	a.kernel = tile ? kernels->tile[w] : kernels->attention[w][h];
 	if (on_cores) {
-		kernel = on_cores;
-		tall = s->n_head_kv;
+		a.kernel = on_cores;
+		a.tall = 1;
 	} else if (!tile) p.split_keys = 0;
-	bt_gpu_emit(l, bt_gpu_cmd(kernel, &p, wide, tall, splits ? splits : 1), touched, splits ? 4 : 3 + n);
+	a.p = p;
+	l->product = l->n + 1;
+	for (uint32_t i = 0; i < cache->n_parts; i++) emit_attention_part(l, &a, &cache->part[i]);
+	l->product = 0;
 	if (!splits) return;
 	struct bt_gpu_attention_merge m = {.part = p.part,
 	                                   .y = y,

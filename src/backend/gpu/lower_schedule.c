@@ -11,7 +11,8 @@ static bool clash(const struct bt_gpu_range *a, const struct bt_gpu_range *b)
 	return (a->write || b->write) && a->address < b->address + b->size && b->address < a->address + a->size;
 }
 
-/* Parts of a matrix write different rows, or for different experts, though between the same ends. */
+/* Parts of a matrix write different rows, or for different experts, and those of a cache for different heads, though between the same
+ * ends. */
 static bool of_one_product(const struct bt_gpu_emitted *a, const struct bt_gpu_emitted *b)
 {
 	return a->product && a->product == b->product && a->cmd.kernel == b->cmd.kernel;
