@@ -18,6 +18,7 @@
 
 #ifdef BT_HAVE_VULKAN
 extern const struct bt_gpu_driver bt_vk_driver;
+extern const struct bt_backend bt_backend_vulkan;
 #endif
 
 static const uint16_t matvec[BT_GPU_FORMATS][3] = {
@@ -550,27 +551,37 @@ static unsigned walk_all(const struct bt_gpu_driver *driver, uint32_t index, con
 	walk_recurrent(&w);
 	walk_tiles(&w);
 	/* Slow in the emulator, and the same at every width: 32 has matrix cores, 64 what stands in for them. */
-	if (!w.fused || index > 8) walk_parts(&w);
-	if (!w.fused) walk_large(&w, true);
+	if (!w.fused || index > 8) {
+		walk_parts(&w);
+		walk_caches(&w);
+	}
+	if (!w.fused) {
+		walk_large(&w, true);
+		walk_large_caches(&w, true, 0);
+	}
 	printf("%s %u: %u cases, %u failures\n", name, index, w.cases, w.failures);
 	bt_gpu_device_close(w.device);
 	return w.failures || w.cases < 100;
 }
 
 #ifdef BT_HAVE_VULKAN
-static int large(const struct bt_device_params *params)
+static int large(const struct bt_device_params *params, bool caches)
 {
 	struct walk w = {.rng = 42};
+	struct bt_device_info info = {.memory_free = 0};
+	bt_backend_vulkan.describe(0, &info, NULL);
 	if (bt_gpu_device_open(NULL, &bt_vk_driver, 0, params, &w.device, &w.err)) {
 		printf("skipped: %s\n", w.err.text);
 		return 77;
 	}
 	w.gpu = ((struct bt_gpu_device *)w.device)->gpu;
 	bt_cpu_kernels_init(&w.cpu, BT_CPU_C, 8192, 256);
-	walk_large(&w, false);
-	printf("large matrices: %u cases, %u failures\n", w.cases, w.failures);
+	if (!caches) walk_large(&w, false);
+	walk_large_caches(&w, false, info.memory_free ? info.memory_free : 1);
+	printf("large: %u cases, %u failures\n", w.cases, w.failures);
 	bt_gpu_device_close(w.device);
-	return w.failures || w.cases < 100;
+	if (!w.cases) return 77;
+	return w.failures || (!caches && w.cases < 100);
 }
 #endif
 
@@ -603,7 +614,8 @@ int main(int argc, char **argv)
 		return bad != 0;
 	}
 #ifdef BT_HAVE_VULKAN
-	if (argc == 3 && !strcmp(argv[1], "Vulkan") && !strcmp(argv[2], "large")) return large(&params);
+	if (argc == 3 && !strcmp(argv[1], "Vulkan") && !strcmp(argv[2], "large")) return large(&params, false);
+	if (argc == 3 && !strcmp(argv[1], "Vulkan") && !strcmp(argv[2], "caches")) return large(&params, true);
 	params.plain_kernels = argc == 3 && !strcmp(argv[2], "plain");
 	if ((argc == 2 || params.plain_kernels) && !strcmp(argv[1], "Vulkan")) {
 		unsigned bad = walk_all(&bt_vk_driver, 0, &params, params.plain_kernels ? "Vulkan plain" : "Vulkan",
@@ -611,6 +623,6 @@ int main(int argc, char **argv)
 		return opened ? 77 : bad != 0;
 	}
 #endif
-	fprintf(stderr, "usage: gpu_walk emulator | planted | Vulkan [plain | large]\n");
+	fprintf(stderr, "usage: gpu_walk emulator | planted | Vulkan [plain | large | caches]\n");
 	return 2;
 }

@@ -1,7 +1,7 @@
 /* walk.h: what the files of the kernel walk for GPUs share: memory of the device under test, launches, comparisons, and the
  * CPU's side of a product. The cases are in walk.c (norms, products, attention), walk_ops.c (what is between them),
- * walk_recurrent.c (what carries a state), walk_tiles.c (products for prompts), walk_parts.c (matrices in parts) and
- * walk_large.c (such as have to stand so).
+ * walk_recurrent.c (what carries a state), walk_tiles.c (products for prompts), walk_parts.c (matrices in parts), walk_caches.c
+ * (caches in parts) and walk_large.c (matrices that have to stand so).
  */
 #ifndef BT_TESTS_GPU_WALK_H
 #define BT_TESTS_GPU_WALK_H
@@ -277,6 +277,9 @@ void walk_ops(struct walk *w);
 void walk_recurrent(struct walk *w);
 void walk_tiles(struct walk *w);
 void walk_parts(struct walk *w);
+void walk_caches(struct walk *w);
+/* Caches of more than 4 GiB of keys, where so many bytes of memory are enough (0: not known); small: of more than 16 MiB. */
+void walk_large_caches(struct walk *w, bool small, uint64_t memory);
 /* Matrices of more than 4 GiB; small: of more than 16 MiB, in parts of that. */
 void walk_large(struct walk *w, bool small);
 
