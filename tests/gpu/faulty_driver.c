@@ -200,7 +200,9 @@ static uint32_t count(void)
 static enum baton_status describe(uint32_t index, struct bt_device_info *out, struct baton_error *err)
 {
 	if (index) return bt_fail(err, BATON_ERR_ARG, "no GPU%u", index);
-	*out = (struct bt_device_info){.description = "the emulator, with faults", .hidden = true};
+	*out = (struct bt_device_info){.description = "the emulator, with faults",
+	                               .max_alloc = faulty.max_alloc,
+	                               .hidden = true};
 	snprintf(out->name, sizeof out->name, "GPU0");
 	return BATON_OK;
 }

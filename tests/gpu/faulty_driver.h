@@ -18,10 +18,11 @@ struct faulty {
 	uint64_t memory;                      /* bytes of blocks on the card that live */
 	uint64_t limit;                       /* and may; 0: any number */
 	uint64_t weights;                     /* bytes of weights taken, ever */
-	uint64_t part;    /* of devices opened from now on: bytes of a part of a matrix at most; 0: as usual */
-	unsigned kernels; /* made ready, ever, each device's own */
-	bool backwards;   /* what stands between two barriers is recorded in the opposite order */
-	unsigned beside;  /* commands recorded that may run beside the one before them, ever */
+	uint64_t part;      /* of devices opened from now on: bytes of a part of a matrix at most; 0: as usual */
+	uint64_t max_alloc; /* what the device is said to give at once; 0: any amount */
+	unsigned kernels;   /* made ready, ever, each device's own */
+	bool backwards;     /* what stands between two barriers is recorded in the opposite order */
+	unsigned beside;    /* commands recorded that may run beside the one before them, ever */
 	bool late;
 	unsigned under_way; /* recordings that were started and have not run */
 	unsigned

@@ -1,5 +1,5 @@
-/* Models whose matrices stand in parts, as on a device that gives little memory at once (backend/gpu/device.h): logits have the
- * bits that they have in one part, in whatever order the parts are computed; memory is counted, given back and trimmed; what may
+/* Models whose matrices, or caches, stand in parts, as on a device that gives little memory at once (backend/gpu/device.h,
+ * engine/cache.h): logits have the bits that they have in one part, in whatever order the parts are computed; memory is counted, given back and trimmed; what may
  * not be cut is refused. In the emulator, and with the argument Vulkan0 on that device.
  */
 #include "../engine/helpers.h"
@@ -12,7 +12,7 @@ extern const struct bt_backend bt_backend_cpu, bt_backend_null;
 extern const struct bt_backend bt_backend_vulkan;
 extern const struct bt_gpu_driver bt_vk_driver;
 
-/* Vulkan, with the limit that faulty.part sets for the emulator. */
+/* Vulkan, with the limits that faulty.part and faulty.max_alloc set for the emulator. */
 static struct bt_gpu_driver small_driver;
 static struct bt_backend small_vulkan;
 const struct bt_backend *const bt_backend_table[] = {&bt_backend_cpu, &bt_backend_faulty, &small_vulkan, NULL};
@@ -29,6 +29,13 @@ static enum baton_status open_device(uint32_t index, const struct bt_device_para
                                      struct baton_error *err)
 {
 	return bt_gpu_device_open(&small_vulkan, &small_driver, index, params, out, err);
+}
+
+static enum baton_status describe(uint32_t index, struct bt_device_info *out, struct baton_error *err)
+{
+	enum baton_status status = bt_backend_vulkan.describe(index, out, err);
+	if (faulty.max_alloc) out->max_alloc = faulty.max_alloc;
+	return status;
 }
 
 static const char *device = "GPU0";
@@ -153,6 +160,92 @@ static void logits_have_the_bits_of_one_part(void **state)
 		}
 		free(whole.logits);
 		free(parts.logits);
+	}
+}
+
+/* Positions with the store and without it, a recurrence between. */
+static const struct cut_cache {
+	const char *name, *k, *v;
+	bool slow; /* not in the emulator */
+} caches[] = {
+	{"qwen2.Q4_K_M", "q8_0", "f16", false},
+	{"qwen3.Q8_0", "f16", "f16", true},
+	{"qwen35.Q8_0", "q8_0", "q8_0", true},
+};
+
+/* Bytes of the keys, or the values, of one head; every cache is in `parts`. */
+static uint64_t head_bytes(const struct baton_session *s, uint32_t parts)
+{
+	uint64_t most = 0;
+	for (uint32_t i = 0; i < s->model->plan.n_caches; i++) {
+		const struct bt_cache *c = &s->cache[i];
+		assert_int_equal(c->n_parts, parts);
+		for (uint32_t j = 0; j < parts; j++) {
+			const struct bt_cache_part *p = &c->part[j];
+			if (most < p->k.size / p->n_head) most = p->k.size / p->n_head;
+			if (most < p->v.size / p->n_head) most = p->v.size / p->n_head;
+		}
+	}
+	return most;
+}
+
+/* A conversation that goes on in two ways: the second sequence gets a copy of the page that is part-filled. Logits of the last
+ * prompt token and of all that follow: [1 + 2 * FORKED][n_vocab], the caller's. */
+enum { FORKED = 4 };
+static float *forked(struct baton_model *m, struct baton_session *s)
+{
+	size_t row = m->plan.n_vocab;
+	float *out = malloc((1 + 2 * FORKED) * row * sizeof *out), *to = out;
+	struct baton_input in[PROMPT];
+	for (size_t i = 0; i < PROMPT; i++)
+		in[i] = (struct baton_input){.token = prompt_token(0, i), .logits = i + 1 == PROMPT};
+	eval(s, in, PROMPT);
+	memcpy(to, baton_logits(s, PROMPT - 1), row * sizeof *out);
+	assert_int_equal(baton_seq_copy(s, 0, 1, NULL), BATON_OK);
+	for (size_t i = 0; i < FORKED; i++)
+		for (uint32_t q = 0; q < 2; q++) {
+			in[0] = (struct baton_input){.token = prompt_token(q, PROMPT + i), .seq = q, .logits = true};
+			eval(s, in, 1);
+			memcpy(to += row, baton_logits(s, 0), row * sizeof *out);
+		}
+	return out;
+}
+
+static void caches_have_the_bits_of_one_part(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof caches / sizeof *caches; i++) {
+		const struct cut_cache *c = &caches[i];
+		if (c->slow && emulated) continue;
+		float *steps_of[2], *forks_of[2];
+		uint64_t head = 0;
+		size_t bytes = 0;
+		for (uint32_t k = 0; k < 2; k++) {
+			struct baton_model *m = open_fixture(c->name, false);
+			struct baton_session_params p = params_for();
+			p.type_k = c->k;
+			p.type_v = c->v;
+			p.n_seq = 2;
+			faulty.max_alloc = head; /* of one head, that is: two parts */
+			struct baton_session *s = open_session(m, &p);
+			head = head_bytes(s, k + 1);
+			forks_of[k] = forked(m, s);
+			assert_int_equal(baton_seq_truncate(s, 0, 0, NULL), BATON_OK);
+			assert_int_equal(baton_seq_truncate(s, 1, 0, NULL), BATON_OK);
+			steps_of[k] = logits_of(m, s);
+			bytes = m->plan.n_vocab * sizeof(float);
+			baton_session_close(&s);
+			baton_model_close(&m);
+		}
+		faulty.max_alloc = 0;
+		if (memcmp(forks_of[0], forks_of[1], (1 + 2 * FORKED) * bytes))
+			fail_msg("%s, %s, %s: other logits in parts, of two sequences", c->name, c->k, c->v);
+		if (memcmp(steps_of[0], steps_of[1], N_STEPS * bytes))
+			fail_msg("%s, %s, %s: other logits in parts", c->name, c->k, c->v);
+		/* What was copied counts: the two ways are two. */
+		assert_memory_not_equal((char *)forks_of[0] + (2 * FORKED - 1) * bytes,
+		                        (char *)forks_of[0] + 2 * FORKED * bytes, bytes);
+		for (int k = 0; k < 2; k++) free(steps_of[k]), free(forks_of[k]);
 	}
 }
 
@@ -371,6 +464,37 @@ static void uploading_may_fail_between_parts(void **state)
 	assert_int_equal(before.blocks, after.blocks);
 }
 
+/* Want of memory, or loss of the device, at every allocation of two caches in two parts each. */
+static void caches_may_fail_between_parts(void **state)
+{
+	(void)state;
+	struct bt_mem_stats before, after;
+	bt_mem_get_stats(&before);
+	struct baton_session_params p = params_for();
+	struct baton_session *s = NULL;
+	struct baton_model *m = open_fixture("qwen2.Q4_K_M", false);
+	s = open_session(m, &p);
+	assert_int_equal(m->plan.n_caches, 2);
+	faulty.max_alloc = head_bytes(s, 1);
+	baton_session_close(&s);
+	baton_model_close(&m);
+	/* The device and its staging buffers come first. */
+	for (unsigned n = 1; n <= 4 + 8; n++)
+		for (int lost = 0; lost < 2; lost++) {
+			enum baton_status with = lost ? BATON_ERR_DEVICE : BATON_ERR_NOMEM;
+			m = open_fixture("qwen2.Q4_K_M", false);
+			faulty_arm(n, with);
+			assert_int_equal(baton_session_open(m, &p, &s, NULL), with);
+			faulty_arm(0, BATON_OK);
+			baton_model_close(&m);
+			assert_int_equal(faulty.memory, 0);
+			assert_int_equal(faulty.blocks, 0);
+		}
+	faulty.max_alloc = 0;
+	bt_mem_get_stats(&after);
+	assert_int_equal(before.blocks, after.blocks);
+}
+
 /* Not even 32 rows, or one expert. */
 static void what_may_not_be_cut_is_refused(void **state)
 {
@@ -427,6 +551,7 @@ int main(int argc, char **argv)
 		struct baton_error err;
 		small_vulkan = bt_backend_vulkan;
 		small_vulkan.open = open_device;
+		small_vulkan.describe = describe;
 		device = argv[1];
 		emulated = false;
 		if (bt_backend_find(device, &b, &index, &err)) {
@@ -436,14 +561,14 @@ int main(int argc, char **argv)
 	}
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(logits_have_the_bits_of_one_part),
+		cmocka_unit_test(caches_have_the_bits_of_one_part),
 		cmocka_unit_test(progress_counts_every_part),
 		cmocka_unit_test(what_may_not_be_cut_is_refused),
 	};
 	const struct CMUnitTest with_faults[] = {
-		cmocka_unit_test(large_matrices_are_computed),
-		cmocka_unit_test(parts_stand_in_several_blocks),
-		cmocka_unit_test(parts_are_shared_and_trimmed),
-		cmocka_unit_test(uploading_may_fail_between_parts),
+		cmocka_unit_test(large_matrices_are_computed),   cmocka_unit_test(parts_stand_in_several_blocks),
+		cmocka_unit_test(parts_are_shared_and_trimmed),  cmocka_unit_test(uploading_may_fail_between_parts),
+		cmocka_unit_test(caches_may_fail_between_parts),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 	return failed + (emulated ? cmocka_run_group_tests(with_faults, NULL, NULL) : 0);

@@ -323,7 +323,7 @@ void walk_large_caches(struct walk *w, bool small, uint64_t memory)
 		{half, half, 8, 1, 128, 0, true, 280000 / less}, /* 4.6 GB for one head, where it can be had at once */
 	};
 	walk_one(w, &l[0], most, memory);
-	walk_one(w, &l[0], most / 3, memory);
+	walk_one(w, &l[0], (most < BT_GPU_REACH ? most : BT_GPU_REACH) / 3, memory);
 	walk_one(w, &l[1], most, memory);
 	uint64_t head = (uint64_t)l[2].n_pages * BT_KV_PAGE * bt_type_row_bytes(half, 128);
 	if (small || head <= most) walk_one(w, &l[2], 0, memory);
