@@ -120,7 +120,9 @@ static enum baton_status check_fit(struct bt_devices *d, const struct bt_place_r
 		uint64_t memory = free - free / MEMORY_LEFT;
 		if (!memory || take <= memory) continue;
 		char context[48] = "";
-		uint64_t n_ctx = t->cache && rest < memory ? d->n_ctx * (memory - rest) / t->cache / 256 * 256 : 0;
+		/* In floating point: millions of tokens times hundreds of gigabytes. */
+		double fits = t->cache && rest < memory ? (double)(memory - rest) / (double)t->cache * d->n_ctx : 0;
+		uint64_t n_ctx = (uint64_t)fits / 256 * 256;
 		if (n_ctx) snprintf(context, sizeof context, " or -c %u", (unsigned)n_ctx);
 		struct bt_place_rules open = *rules;
 		struct bt_devices other = *d;

@@ -4,8 +4,9 @@
  *   gpu_walk Vulkan [plain]
  *                       on the first Vulkan device (exit status 77 where there is none); plain: with the kernels for devices
  *                       that exchange nothing between lanes
- *   gpu_walk Vulkan large
- *                       matrices of more than 4 GiB only: for a card and a machine with room for them (walk_large.c)
+ *   gpu_walk Vulkan large | caches
+ *                       matrices and caches of more than 4 GiB only, or the latter alone: for a card and a machine with room for
+ *                       them (walk_large.c, walk_caches.c)
  *   gpu_walk planted    faulty kernels, which the emulator must find
  *
  * Products with rounded activations whose rows are one team's follow the CPU's order of summation, so they are compared bit
