@@ -260,7 +260,7 @@ void walk_caches(struct walk *w)
 		if (w->fused && i > 1) break;
 		if (!w->fused || i) walk_cache(w, &(struct layer){k, v, 5, 5, 96, 300, i % 2 != 0, 8}, 3);
 		if (!w->fused || !i) walk_cache(w, &(struct layer){k, v, 6, 3, 64, 0, i % 2 == 0, 8}, 2);
-		if (!w->fused) walk_cache(w, &(struct layer){k, v, 16, 2, 64, 0, true, 8}, 2);
+		if (!w->fused || !i) walk_cache(w, &(struct layer){k, v, 16, 2, 64, 0, true, 8}, 2);
 	}
 }
 
