@@ -341,17 +341,18 @@ static void walk_attention(struct walk *w, const struct attn *c)
 		 tall = c->n_kv * ((group + c->heads - 1) / c->heads), n_blocks = (uint32_t)out / 32;
 	uint32_t *blocks = calloc(n_blocks, 48);
 	struct bt_dev_mem part = put(w, NULL, (size_t)N * c->n_head * most * (d + 2) * 4);
-	uint32_t tiles = (N + 64 / group - 1) / (64 / group);
-	const bool whole = d == 64 || d == 128; /* heads as wide as a kernel's */
+	uint32_t tiles = (N * group + 63) / 64; /* 64 query heads each; on matrix cores those of whole tokens */
+	uint32_t on_cores = group > 64 ? 0 : (N + 64 / group - 1) / (64 / group);
+	const bool few = (d == 64 || d == 128) && group <= 16; /* heads as wide as a kernel's */
 	const struct {
 		uint32_t kernel, wide, tall;
 		enum op op;
 		bool dealt; /* pages to splits */
 	} ways[] = {{c->kernel, N, tall, OP_ATTENTION, true},
 	            {c->tile ? c->tile : BT_GPU_KERNELS, tiles, c->n_kv, OP_ATTENTION, false},
-	            {on_matrix_cores(w, c->tile, "matrix"), tiles, c->n_kv, OP_MATRIX_ATTENTION, false},
-	            {whole ? on_matrix_cores(w, c->tile, "few") : BT_GPU_KERNELS, N, c->n_kv, OP_MATRIX_ATTENTION,
-	             false}};
+	            {on_matrix_cores(w, group <= 64 ? c->tile : 0, "matrix"), on_cores, c->n_kv, OP_MATRIX_ATTENTION,
+	             false},
+	            {on_matrix_cores(w, few ? c->tile : 0, "few"), N, c->n_kv, OP_MATRIX_ATTENTION, false}};
 	for (size_t i = 0; i < 2 * sizeof ways / sizeof *ways; i++) {
 		const bool split = i % 2;
 		const uint32_t n_splits = ways[i / 2].dealt ? 2 : most; /* some of several pages, or none */
@@ -478,7 +479,7 @@ static void walk_positions(struct walk *w, uint16_t kernel, const struct bt_type
 	         8,                                                                                                      \
 	         64},                                                                                                    \
 		{1, 1, 256, 33, 0, 0, k, v, BT_GPU_K_kv_store_##name, BT_GPU_K_attention_##name##_256_1, 0, 1, 64},      \
-		{3,                                                                                                      \
+		{10,                                                                                                     \
 	         1,                                                                                                      \
 	         192,                                                                                                    \
 	         140,                                                                                                    \
@@ -492,7 +493,8 @@ static void walk_positions(struct walk *w, uint16_t kernel, const struct bt_type
 	         4,                                                                                                      \
 	         128},                                                                                                   \
 	{                                                                                                                \
-		9, 1, 256, 80, 70, 2, k, v, BT_GPU_K_kv_store_##name, BT_GPU_K_attention_##name##_256_8, 0, 8, 64        \
+		9, 1, 256, 80, 70, 2, k, v, BT_GPU_K_kv_store_##name, BT_GPU_K_attention_##name##_256_8,                 \
+			TILE(name, 256), 8, 64                                                                           \
 	}
 /* Rows of q8_0 with an odd number of blocks: words of scales that two tokens share. */
 #define ODD_CASES(name, k, v)                                                                                     \
@@ -508,6 +510,9 @@ static void walk_attentions(struct walk *w)
 #define CACHE(name, k, v) CASES(name, KIND_##k, KIND_##v), ODD_CASES(name, KIND_##k, KIND_##v),
 #include "backend/gpu/kernels/caches.inc"
 #undef CACHE
+		/* A token's heads in two tiles and more. */
+		{70, 1, 32, 40, 0, 0, KIND_0, KIND_0, BT_GPU_K_kv_store_f16, BT_GPU_K_attention_f16_64_8, TILE(f16, 64),
+	         8, 64},
 	};
 	for (size_t i = 0; i < sizeof c / sizeof *c; i++) walk_attention(w, &c[i]);
 #define CACHE(name, k, v)                                                              \

@@ -40,11 +40,11 @@ static const struct cache_kernels {
 };
 #define N_CACHE_KERNELS (sizeof cache_kernels / sizeof *cache_kernels)
 
-#define TILE_ROWS   64u    /* rows of attention_tile.k and attention_matrix.k */
+#define TILE_ROWS   64u    /* rows of attention_tile.k; and of attention_matrix.k, which has whole tokens */
 #define FEW_ROWS    16u    /* query heads of a token that attention_matrix.k takes together */
 #define FEW_FROM    5u     /* and how many it takes to be worth it */
 #define FEW_SHARED  18432u /* bytes of shared memory that it takes then */
-#define TILE_SHARED 27648u /* bytes of shared memory that it takes, lane exchange through it included */
+#define TILE_SHARED 30720u /* bytes of shared memory that attention_tile.k takes, lane exchange through it included */
 
 static const struct cache_kernels *kernels_of(const struct bt_compile *c)
 {
@@ -194,7 +194,7 @@ static uint16_t on_matrix_cores(const struct bt_gpu_lowering *l, const struct bt
 	const struct bt_gpu_caps *caps = &l->e->dev->gpu->caps;
 	const struct cache_kernels *kernels = kernels_of(&l->e->c);
 	if (!caps->matrix_cores || l->e->c.exact) return 0;
-	if (tile) return kernels->matrix[w];
+	if (tile) return group <= TILE_ROWS ? kernels->matrix[w] : 0;
 	bool fits = group >= FEW_FROM && group <= FEW_ROWS && others >= BT_GPU_BUSY && caps->shared >= FEW_SHARED &&
 	            s->d_k == widths[w] && s->d_v == widths[w];
 	return fits ? kernels->few[w] : 0;
@@ -257,21 +257,23 @@ void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
 		p.y = y;
 		p.yq = yq;
 	}
-	/* Prompts: 64 rows of queries at a time, of whole tokens. */
-	bool tile = l->shape.tile && group <= TILE_ROWS && e->dev->gpu->caps.shared >= TILE_SHARED;
-	uint32_t tokens = tile ? TILE_ROWS / group : 1;
-	struct attention a = {.wide = (p.n_rows + tokens - 1) / tokens,
+	/* Which kernel it is does not depend on the parts: results have the bits that they have in one. */
+	const struct cache_kernels *kernels = kernels_of(&e->c);
+	const struct bt_gpu_caps *caps = &e->dev->gpu->caps;
+	bool fits = caps->shared >= TILE_SHARED && caps->threads >= bt_gpu_kernel_table[kernels->tile[w]].threads;
+	bool tile = l->shape.tile && fits; /* for prompts */
+	struct attention a = {.wide = tile ? (p.n_rows * group + TILE_ROWS - 1) / TILE_ROWS : p.n_rows,
 	                      .tall = tile ? 1 : (group + shared_heads[h] - 1) / shared_heads[h],
 	                      .deep = splits ? splits : 1,
 	                      .q = bt_gpu_reads(l, op->in[0]),
 	                      .to = {splits ? part : result[0], result[1]},
 	                      .n_to = splits ? 1 : n};
-	/* Which kernel it is does not depend on the parts: results have the bits that they have in one. */
-	const struct cache_kernels *kernels = kernels_of(&e->c);
 	uint16_t on_cores = on_matrix_cores(l, s, w, group, tile, p.n_rows * s->n_head_kv * splits);
 	a.kernel = tile ? kernels->tile[w] : kernels->attention[w][h];
 	if (on_cores) {
+		uint32_t tokens = tile ? TILE_ROWS / group : 1;
 		a.kernel = on_cores;
+		a.wide = (p.n_rows + tokens - 1) / tokens;
 		a.tall = 1;
 	} else if (!tile) p.split_keys = 0;
 	a.p = p;
