@@ -313,6 +313,16 @@ static void store_tokens(struct walk *w, const struct attn *c, const struct bt_d
 	launch(w, c->store, &st, (c->n_kv * ((c->d + 63) / 64) * 2 + 7) / 8, c->n_keys, 1);
 }
 
+/* A cache before any token is stored: what stands behind the last one must not count. */
+static struct bt_dev_mem no_numbers(struct walk *w, size_t bytes)
+{
+	void *junk = malloc(bytes);
+	memset(junk, 0xFF, bytes);
+	struct bt_dev_mem mem = put(w, junk, bytes);
+	free(junk);
+	return mem;
+}
+
 /* Store n_keys tokens of one sequence, ask for the last N, the later ones as if they were a second sequence's; with the
  * kernel for few tokens and those for prompts, by one workgroup and in splits. */
 static void walk_attention(struct walk *w, const struct attn *c)
@@ -333,7 +343,7 @@ static void walk_attention(struct walk *w, const struct attn *c)
 					   dpage0 = put(w, page0, sizeof page0);
 	for (int i = 0; i < 2; i++) {
 		in[i] = put(w, kv[i], c->n_keys * row * 4);
-		cache[i] = put(w, NULL, (size_t)c->n_kv * 64 * bt_type_row_bytes(type[i], d) * n_pages);
+		cache[i] = no_numbers(w, (size_t)c->n_kv * 64 * bt_type_row_bytes(type[i], d) * n_pages);
 	}
 	store_tokens(w, c, in, cache, (const struct bt_dev_mem *[]){&dpos, &dzero, &dpages});
 	cpu_attention(w, c, kv[0], kv[1], q, pages, want);
