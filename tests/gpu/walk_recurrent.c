@@ -242,8 +242,7 @@ static void walk_one(struct walk *w, const struct seqs *s, const struct recurren
 	                              .d_stride = 32,
 	                              .slot_bytes = v.heads * c->d_state * 4,
 	                              .by_turns = c->delta && !c->neighbours};
-	uint32_t wide = c->d_state > 128 ? 8 : 16;
-	launch(w, c->kernel, &p, (c->d_head + wide - 1) / wide, c->n_head, s->count);
+	launch(w, c->kernel, &p, (c->d_head + 31) / 32, c->n_head, s->count);
 	take(w, got, &m[8], n * 4);
 	take(w, after, &m[7], kept * 4);
 	cpu_recurrence(w, s, c, &v);

@@ -6,9 +6,9 @@ static const struct bound {
 	uint32_t most, wide; /* channels, or columns of a state, of a workgroup */
 	uint16_t kernel[2];  /* recurrences: delta rule, Mamba-2 */
 } convs[] = {{4, 64, {BT_GPU_K_conv_4}}, {16, 64, {BT_GPU_K_conv_16}}};
-static const struct bound recurrences[] = {{64, 16, {BT_GPU_K_delta_net_64, BT_GPU_K_mamba2_64}},
-                                           {128, 16, {BT_GPU_K_delta_net_128, BT_GPU_K_mamba2_128}},
-                                           {256, 8, {BT_GPU_K_delta_net_256, BT_GPU_K_mamba2_256}}};
+static const struct bound recurrences[] = {{64, 32, {BT_GPU_K_delta_net_64, BT_GPU_K_mamba2_64}},
+                                           {128, 32, {BT_GPU_K_delta_net_128, BT_GPU_K_mamba2_128}},
+                                           {256, 32, {BT_GPU_K_delta_net_256, BT_GPU_K_mamba2_256}}};
 #define N_CONVS       (sizeof convs / sizeof *convs)
 #define N_RECURRENCES (sizeof recurrences / sizeof *recurrences)
 
