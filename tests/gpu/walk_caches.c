@@ -14,7 +14,7 @@ static const struct bt_backend gpu = {.alloc = bt_gpu_device_alloc,
                                       .release = bt_gpu_release};
 
 /* PAGES: those in use; a context goes through them again and again, so that it may be long without being computed. */
-enum { WIDTH = 64, MOST = 40, PAGES = 6, TABLE = 512 };
+enum { WIDTH = 64, MOST = 40, PAGES = 6, TABLE = 520 };
 
 struct layer {
 	const struct bt_type *keys, *values;

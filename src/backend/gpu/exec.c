@@ -230,7 +230,7 @@ size_t bt_gpu_scratch(const struct bt_exec *e)
  * which keeps the recordings few. */
 static uint32_t splits_of_few(uint32_t n_tokens, uint32_t last)
 {
-	uint32_t splits = 1, most = BT_GPU_SPLIT_ROWS / 4;
+	uint32_t splits = 1, most = BT_GPU_FEW_SPLITS;
 	while (most > 1 && most * n_tokens > BT_GPU_SPLIT_ROWS) most /= 2;
 	while (splits < most && splits * BT_GPU_SPLIT_KEYS <= last) splits *= 2;
 	/* Two pages are read in the time that joining two splits takes. */
@@ -255,9 +255,16 @@ void bt_gpu_shape_attention(const struct bt_exec *e, uint32_t n_seqs, uint32_t l
 	if (splits == 1) return;
 	shape->n_splits = splits;
 	shape->split_keys = BT_GPU_SPLIT_KEYS;
-	/* By doubling of prompts, each of whose steps lies deeper: a recording for each length would be many. */
-	while ((uint64_t)shape->split_keys * splits <= last)
-		shape->split_keys += shape->tile ? shape->split_keys : BT_GPU_SPLIT_KEYS;
+	if (shape->tile) {
+		/* By doubling: each step of a prompt lies deeper, and a recording for each length would be many. */
+		while ((uint64_t)shape->split_keys * splits <= last) shape->split_keys *= 2;
+		return;
+	}
+	/* Of few tokens a quarter more of splits sooner than a page more for each, which all would wait for. */
+	uint32_t most = splits + splits / 4;
+	if (most * shape->n_tokens > BT_GPU_SPLIT_ROWS) most = splits;
+	while ((uint64_t)shape->split_keys * most <= last) shape->split_keys += BT_GPU_SPLIT_KEYS;
+	if ((uint64_t)shape->split_keys * splits <= last) shape->n_splits = most;
 }
 
 /* Note the kernels of a step of n tokens, if there can be one: what is too large for the device is told when it runs. */

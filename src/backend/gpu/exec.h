@@ -13,6 +13,7 @@
  * page of the cache. */
 #define BT_GPU_SPLIT_ROWS      512u
 #define BT_GPU_TILE_SPLIT_ROWS 2048u
+#define BT_GPU_FEW_SPLITS      128u /* of a token, a quarter more where each would be a page longer otherwise */
 #define BT_GPU_SPLIT_KEYS      BT_KV_PAGE
 /* Buffers for rounded activations, by turns: as many values can stand there at once. */
 #define BT_GPU_ROUNDED 4u

@@ -275,7 +275,10 @@ void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
 		a.kernel = on_cores;
 		a.wide = (p.n_rows + tokens - 1) / tokens;
 		a.tall = 1;
-	} else if (!tile) p.split_keys = 0;
+	} else if (!tile) { /* pages are dealt, so that more splits would not end sooner */
+		p.split_keys = 0;
+		if (p.n_splits > BT_GPU_FEW_SPLITS) p.n_splits = a.deep = BT_GPU_FEW_SPLITS;
+	}
 	a.p = p;
 	l->product = l->n + 1;
 	for (uint32_t i = 0; i < cache->n_parts; i++) emit_attention_part(l, &a, &cache->part[i]);
@@ -288,7 +291,7 @@ void bt_gpu_lower_attention(struct bt_gpu_lowering *l)
 	                                   .n_rows = p.n_rows,
 	                                   .n_head = p.n_head,
 	                                   .d_v = p.d_v,
-	                                   .n_splits = splits,
+	                                   .n_splits = p.n_splits,
 	                                   .window = p.window,
 	                                   .split_keys = p.split_keys};
 	part.write = false;
