@@ -1,6 +1,7 @@
 /* walk.c: the kernel walk for GPUs: kernels by their own parameters, against the CPU's plain C kernels.
  *
- *   gpu_walk emulator   in the emulator, at subgroup widths 8, 32 and 64
+ *   gpu_walk emulator [WIDTH]
+ *                       in the emulator, at subgroup widths 8, 32 and 64, or one of them
  *   gpu_walk Vulkan [plain]
  *                       on the first Vulkan device (exit status 77 where there is none); plain: with the kernels for devices
  *                       that exchange nothing between lanes
@@ -618,17 +619,27 @@ static int planted(void)
 	return found != emu_n_planted || !found;
 }
 
+/* At one width, or with 0 at all of them. */
+static int emulated(const struct bt_device_params *params, unsigned long only)
+{
+	const uint32_t widths[] = {8, 32, 64};
+	enum baton_status opened;
+	unsigned bad = 0, n = 0;
+	for (int i = 0; i < 3; i++) {
+		if (only && only != widths[i]) continue;
+		bad += walk_all(&emu_driver, widths[i], params, "emulator, width", &opened);
+		n++;
+	}
+	return bad || !n;
+}
+
 int main(int argc, char **argv)
 {
 	enum baton_status opened;
 	struct bt_device_params params = {0};
 	if (argc == 2 && !strcmp(argv[1], "planted")) return planted();
-	if (argc == 2 && !strcmp(argv[1], "emulator")) {
-		unsigned bad = 0;
-		const uint32_t width[] = {8, 32, 64};
-		for (int i = 0; i < 3; i++) bad += walk_all(&emu_driver, width[i], &params, "emulator, width", &opened);
-		return bad != 0;
-	}
+	if (argc == 2 && !strcmp(argv[1], "emulator")) return emulated(&params, 0);
+	if (argc == 3 && !strcmp(argv[1], "emulator")) return emulated(&params, strtoul(argv[2], NULL, 10));
 #ifdef BT_HAVE_VULKAN
 	if (argc == 3 && !strcmp(argv[1], "Vulkan") && !strcmp(argv[2], "large")) return large(&params, false);
 	if (argc == 3 && !strcmp(argv[1], "Vulkan") && !strcmp(argv[2], "caches")) return large(&params, true);
@@ -639,6 +650,6 @@ int main(int argc, char **argv)
 		return opened ? 77 : bad != 0;
 	}
 #endif
-	fprintf(stderr, "usage: gpu_walk emulator | planted | Vulkan [plain | large | caches]\n");
+	fprintf(stderr, "usage: gpu_walk emulator [8 | 32 | 64] | planted | Vulkan [plain | large | caches]\n");
 	return 2;
 }
