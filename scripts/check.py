@@ -113,8 +113,8 @@ def clang():
 
 
 def asan():
-    """The suite under the address, leak and undefined-behaviour sanitizers. Vulkan's layer sees nothing new there, and the emulator
-    looks at the kernels' accesses itself (tests/gpu/meson.build); its walk took more than ten minutes."""
+    """The suite under the address, leak and undefined-behaviour sanitizers, without what does not bear them or has none of them in it:
+    Vulkan's layer, and the walk in the emulator, whose kernels are compiled without (tests/gpu/meson.build)."""
     if build('build-asan', '-Dbuildtype=debugoptimized', '-Db_sanitize=address,undefined',
              '-Dc_args=-fno-sanitize-recover=all -fno-omit-frame-pointer'):
         # No fake stack (detect_stack_use_after_return): gcc 12 does not keep locals of 64 bytes' alignment aligned on it

@@ -36,7 +36,6 @@ enum op {
 	OP_HALF_TILE,
 	OP_PACKED_TILE,
 	OP_MATRIX_ATTENTION,
-	OP_ROUNDED_CACHE,
 	OPS
 };
 /* Largest difference from the CPU's result, relative to the largest value of the result. */
@@ -60,7 +59,6 @@ static const double tolerance[OPS] = {
 	[OP_HALF_TILE] = 1e-3,        /* activations rounded to 11 bits */
 	[OP_PACKED_TILE] = 2e-3,      /* activations rounded to 11 bits, and so sums of up to 32 products */
 	[OP_MATRIX_ATTENTION] = 2e-3, /* queries and weights likewise */
-	[OP_ROUNDED_CACHE] = 2e-2,    /* keys and values near each other may round to neighbours, 1/127 of a block */
 };
 
 struct walk {

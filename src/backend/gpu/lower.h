@@ -33,9 +33,8 @@ struct bt_gpu_lowering {
 	uint32_t turn;                    /* the one written last */
 	uint32_t halved;                  /* the value that stands in e->halves, or BT_NO_VALUE */
 	uint32_t grouped;                 /* the choice of experts whose lists stand in e->groups, or BT_NO_VALUE */
-	uint32_t
-		product; /* the product, or attention, whose parts are being emitted, by a number of its own; 0: none */
-	bool fresh;      /* the operation under way has written the rounded form of its own result */
+	uint32_t product;                 /* of the product or attention whose parts are being emitted; 0: none */
+	bool fresh;                       /* the operation under way has written the rounded form of its own result */
 	struct baton_error *err;
 	enum baton_status status; /* sticky */
 };
